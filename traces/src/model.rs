@@ -1,0 +1,114 @@
+//! The session model: what an agent did, in token counts and durations, without any text.
+//!
+//! A session is a list of turns. A turn is one model call, followed by tool calls that run side by
+//! side, or by a human's pause, or by nothing (the end). All counts are what the serving engine
+//! would see: the whole prompt of a call, and how much of it the engine has seen before.
+
+use std::sync::Arc;
+
+use units::{Nanos, Tokens};
+
+/// Where a number comes from. Reports count the three apart; nothing drawn passes for recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Evidence {
+    /// The recording says so.
+    Recorded,
+    /// Computed from other fields of the same recording by a fitted formula.
+    Estimated,
+    /// The recording does not say; drawn from a fitted distribution (seeded, reproducible).
+    Drawn,
+}
+
+/// A number together with where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known<T> {
+    /// The number.
+    pub value: T,
+    /// Where it comes from.
+    pub evidence: Evidence,
+}
+
+impl<T> Known<T> {
+    /// A number the recording states.
+    pub const fn recorded(value: T) -> Self {
+        Self {
+            value,
+            evidence: Evidence::Recorded,
+        }
+    }
+
+    /// A number computed from the recording.
+    pub const fn estimated(value: T) -> Self {
+        Self {
+            value,
+            evidence: Evidence::Estimated,
+        }
+    }
+
+    /// A number drawn because the recording is silent.
+    pub const fn drawn(value: T) -> Self {
+        Self {
+            value,
+            evidence: Evidence::Drawn,
+        }
+    }
+}
+
+/// One agent task from its first prompt to its last tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Session {
+    /// The source's own name for it; unique within a file.
+    pub id: Arc<str>,
+    /// The model that was recorded, where known. Replay uses another; this is for statistics.
+    pub model: Option<Arc<str>>,
+    /// When it arrived, from the start of the recording; `None` where the source does not say.
+    pub arrival: Option<Nanos>,
+    /// The opening that this session's first prompt shares with others.
+    pub shared: Option<SharedPrefix>,
+    /// The session that started this one as a sub-agent, by [`Session::id`].
+    pub parent: Option<Arc<str>>,
+    /// At least one.
+    pub turns: Vec<Turn>,
+}
+
+/// Leading tokens of a first prompt that every session of the group opens with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedPrefix {
+    /// Name of the group: equal names mean equal leading tokens.
+    pub group: Arc<str>,
+    /// How many leading tokens of the first prompt are common to the group.
+    pub tokens: Tokens,
+}
+
+/// One model call and what follows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Turn {
+    /// All prompt tokens of the call, cached or not. At least 1.
+    pub prompt: Tokens,
+    /// Leading prompt tokens equal to the previous turn's prompt followed by its output.
+    /// 0 in the first turn; at most `min(prompt, previous prompt + previous output)`.
+    pub reused: Tokens,
+    /// Tokens the model generates. At least 1.
+    pub output: Known<Tokens>,
+    /// Prompt tokens that the recorded server took from its cache; `None` where it does not say.
+    pub cached: Option<Tokens>,
+    /// Recorded time of the model call (submit to last token); `None` where the source is silent.
+    pub llm: Option<Nanos>,
+    /// Tool calls of this turn; they start together when the turn ends.
+    pub tools: Vec<ToolCall>,
+    /// A human's pause after the tools, before the next turn; `None` for no pause.
+    pub think: Option<Nanos>,
+}
+
+/// One tool call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    /// The tool's name as recorded (`Bash`, `Read`, `bash`).
+    pub name: Arc<str>,
+    /// Time it takes alone on an idle machine. `None`: unknown, not yet drawn.
+    pub wall: Option<Known<Nanos>>,
+    /// CPU time within it, summed over threads; at most `wall * parallelism`. `None`: unknown.
+    pub cpu: Option<Known<Nanos>>,
+    /// Threads that its CPU part can keep busy. At least 1.
+    pub parallelism: u32,
+}
