@@ -1,1 +1,15 @@
-//! x
+//! Scheduling policies for agent serving: parts, presets made of parts, and their registry.
+//!
+//! What: three kinds of parts ([`admission`], [`order`], [`retention`]) behind the traits of
+//! `scheduler`, and presets (TOML, every default visible) that name one part of each kind with its
+//! settings.
+//! Why: an ablation, a hybrid or a user's own mix is a configuration, not a program.
+//! Limits: a policy sees counters and its own record of the past. No clock, no I/O, no randomness,
+//! no future.
+
+pub mod admission;
+pub mod order;
+pub mod preset;
+pub mod retention;
+
+pub use preset::{PRESETS, PolicyError, PolicySpec};

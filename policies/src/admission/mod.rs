@@ -1,0 +1,33 @@
+//! Who may enter.
+
+mod mars_window;
+mod open;
+
+pub use mars_window::{MarsWindow, MarsWindowSettings};
+pub use open::Open;
+
+use scheduler::policy::Admission;
+use serde::{Deserialize, Serialize};
+
+/// An admission part with its settings, as written in a preset.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum AdmissionSpec {
+    /// Everybody, at once.
+    Open,
+    /// MARS: an AIMD window over sessions with caps from KV and tool CPUs.
+    MarsWindow(MarsWindowSettings),
+}
+
+impl AdmissionSpec {
+    /// The part, ready to decide.
+    ///
+    /// # Errors
+    /// A message that names the setting, its value and what it may be.
+    pub fn build(&self) -> Result<Box<dyn Admission>, String> {
+        Ok(match self {
+            Self::Open => Box::new(Open),
+            Self::MarsWindow(settings) => Box::new(MarsWindow::new(settings.clone())?),
+        })
+    }
+}

@@ -1,0 +1,95 @@
+//! MARS's adaptive retention: pins that are priced when somebody needs the memory (paper §4.3).
+//!
+//! Rule: at a yield the session's blocks become a live pin. It goes stale after a bound, or when the
+//! tool has outlived everything on its record. Live pins give way only to a running turn that is
+//! short of blocks, or to a waiting turn when nothing runs; stale ones to anyone. The least valuable
+//! goes first: `V = P(D <= bound | D > elapsed) * (reload + queue delay) / blocks`.
+//! Source: the intent is arXiv 2604.26963 §4.3 (keep only where a warm resume pays, bound it,
+//! reclaim before preempting); the paper prints no formula, this one is ours.
+
+use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
+use scheduler::{Telemetry, ToolClass};
+use serde::{Deserialize, Serialize};
+use units::{Nanos, Time};
+
+use super::record::{Record, RecordSettings};
+
+/// Settings of [`SoftPins`]; defaults are in `presets/mars.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SoftPinsSettings {
+    /// Age at which a pin goes stale.
+    pub bound_s: f64,
+    /// What is measured, and what stands in for it.
+    #[serde(flatten)]
+    pub record: RecordSettings,
+}
+
+/// Soft pins.
+#[derive(Clone, Debug)]
+pub struct SoftPins {
+    bound: Nanos,
+    record: Record,
+}
+
+impl SoftPins {
+    /// # Errors
+    /// A message that names the setting, its value and what it may be.
+    pub fn new(set: &SoftPinsSettings) -> Result<Self, String> {
+        Ok(Self {
+            bound: Nanos::from_secs(set.bound_s).map_err(|e| format!("bound_s: {e}"))?,
+            record: Record::new(&set.record)?,
+        })
+    }
+}
+
+/// Worth of a pin per block, in seconds: the chance that a warm resume comes in time, times what it
+/// saves.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "block counts are far below 2^53"
+)]
+fn value_per_block(record: &Record, bound: Nanos, now: Time, pin: &PinView) -> f64 {
+    let chance = if pin.next_turn_waits {
+        1.0
+    } else {
+        let elapsed = now.since(pin.since);
+        record.durations(pin.tool).share_within(bound, elapsed)
+    };
+    chance * (pin.reload.as_secs() + record.mean_delay_s()) / pin.blocks.get().max(1) as f64
+}
+
+impl Retention for SoftPins {
+    fn on_yield(&mut self, _now: Time, _yielding: &Yielding, _telemetry: &Telemetry) -> Keep {
+        Keep::Pin { until: None }
+    }
+
+    fn stale_from(&self, pin: &PinView) -> Option<Time> {
+        // Past the bound means after it, not at it.
+        let bound = pin.since + self.bound + Nanos::new(1);
+        let longest = self.record.durations(pin.tool).longest();
+        Some(longest.map_or(bound, |d| bound.min(pin.since + d)))
+    }
+
+    fn yields_to(&self, claim: Claim) -> bool {
+        match claim {
+            Claim::Running { .. } | Claim::WaitingIdle => true,
+            Claim::Waiting => false,
+        }
+    }
+
+    fn value(&self, now: Time, pin: &PinView) -> f64 {
+        value_per_block(&self.record, self.bound, now, pin)
+    }
+
+    fn tool_phase(&mut self, tool: ToolClass, wall: Nanos) {
+        self.record.tool_phase(tool, wall);
+    }
+
+    fn cold_resume(&mut self, delay: Nanos) {
+        self.record.cold_resume(delay);
+    }
+
+    fn version(&self) -> u64 {
+        self.record.version()
+    }
+}

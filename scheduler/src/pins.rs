@@ -1,0 +1,260 @@
+//! Pins: KV kept for a session while its tools run, until it comes back or somebody needs it more.
+
+use std::cmp::Reverse;
+
+use units::{Blocks, SessionId, Time};
+
+use crate::info::{Info, Unpin};
+use crate::policy::{Claim, Keep, Yielding};
+use crate::scheduler::Scheduler;
+use crate::session::{Pin, State};
+
+/// The sum of stale pins' blocks, kept until something about it can have changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StaleBlocks {
+    /// `(retention version, next instant at which a pin goes stale, sum)`.
+    known: Option<(u64, Time, Blocks)>,
+    /// No pin ends by itself before this instant.
+    pub(crate) next_expiry: Option<Time>,
+}
+
+impl StaleBlocks {
+    pub(crate) fn forget(&mut self) {
+        self.known = None;
+    }
+}
+
+impl Scheduler {
+    /// Keeps or releases a yielding session's blocks, as the policy says.
+    pub(crate) fn retain_or_release(&mut self, now: Time, slot: u32) {
+        let telemetry = self.telemetry(now);
+        let s = &self.sessions[slot];
+        let reload = self.cost.reload(s.computed);
+        let yielding = Yielding {
+            session: s.id,
+            tool: s.tool,
+            context: s.computed,
+            blocks: Blocks(s.blocks.len() as u64),
+            reload,
+        };
+        let keep = self.policy.retention.on_yield(now, &yielding, &telemetry);
+        match keep {
+            Keep::Release => self.release_blocks(slot),
+            Keep::Pin { until } => {
+                self.note_expiry(until);
+                let s = &mut self.sessions[slot];
+                s.pin = Some(Pin {
+                    reload,
+                    keep,
+                    stale_from: None,
+                });
+                for &block in &s.blocks {
+                    self.pool.pin(block);
+                }
+                let (session, blocks) = (s.id, Blocks(s.blocks.len() as u64));
+                self.pinned.insert(session);
+                self.stale.forget();
+                self.emit(now, Info::Pinned { session, blocks });
+            }
+        }
+    }
+
+    fn note_expiry(&mut self, until: Option<Time>) {
+        if let Some(until) = until {
+            let next = self.stale.next_expiry.map_or(until, |t| t.min(until));
+            self.stale.next_expiry = Some(next);
+        }
+    }
+
+    /// Gives all blocks back, deepest first, so that the deepest are lost first.
+    pub(crate) fn release_blocks(&mut self, slot: u32) {
+        let s = &mut self.sessions[slot];
+        s.registered = 0;
+        for block in s.blocks.drain(..).rev() {
+            self.pool.release(block);
+        }
+    }
+
+    /// Ends a session's pin, if it has one, and frees its blocks.
+    pub(crate) fn drop_pin(&mut self, now: Time, slot: u32, why: Unpin) {
+        if !self.forget_pin(now, slot, why) {
+            return;
+        }
+        for &block in &self.sessions[slot].blocks {
+            self.pool.unpin(block);
+        }
+        self.release_blocks(slot);
+        if self.sessions[slot].state == State::Waiting {
+            // Its blocks are still in the cache: they are hits now, like anybody's.
+            self.match_prefix(slot);
+            self.count_owed(slot);
+            self.rerank_waiting(now, slot);
+        }
+    }
+
+    /// The next turn takes over the first `kept` blocks of its session's pin; the rest is freed.
+    pub(crate) fn take_over_pin(&mut self, now: Time, slot: u32, kept: usize) {
+        let was_pinned = self.forget_pin(now, slot, Unpin::Resumed);
+        debug_assert!(was_pinned, "took over a pin that is not there");
+        let s = &mut self.sessions[slot];
+        for &block in &s.blocks {
+            self.pool.unpin(block);
+        }
+        for block in s.blocks.drain(kept..).rev() {
+            self.pool.release(block);
+        }
+        s.registered = kept;
+    }
+
+    fn forget_pin(&mut self, now: Time, slot: u32, why: Unpin) -> bool {
+        let s = &mut self.sessions[slot];
+        let session = s.id;
+        if s.pin.take().is_none() {
+            return false;
+        }
+        self.pinned.remove(&session);
+        self.stale.forget();
+        self.changed = true;
+        self.emit(now, Info::Unpinned { session, why });
+        true
+    }
+
+    /// Ends the pins whose time is up, except those whose session's next turn already waits.
+    pub(crate) fn expire_pins(&mut self, now: Time) {
+        if self.stale.next_expiry.is_none_or(|at| at > now) {
+            return;
+        }
+        self.stale.next_expiry = None;
+        for id in self.pinned.iter().copied().collect::<Vec<_>>() {
+            let slot = self.slot_of_pin(id);
+            let s = &self.sessions[slot];
+            let keep = s.pin.as_ref().map(|pin| pin.keep);
+            if s.state == State::Waiting {
+                continue;
+            }
+            match keep {
+                Some(Keep::Pin { until: Some(at) }) if at <= now => {
+                    self.drop_pin(now, slot, Unpin::Expired);
+                }
+                Some(Keep::Pin { until }) => self.note_expiry(until),
+                _ => {}
+            }
+        }
+    }
+
+    fn slot_of_pin(&self, id: SessionId) -> u32 {
+        self.sessions.find(id).expect("a pinned session is here")
+    }
+
+    /// A control tick: the policy looks at every pin again.
+    pub(crate) fn reconsider_pins(&mut self, now: Time) {
+        let telemetry = self.telemetry(now);
+        for id in self.pinned.iter().copied().collect::<Vec<_>>() {
+            let slot = self.slot_of_pin(id);
+            let s = &self.sessions[slot];
+            let Some(pin) = s.pin.as_ref().filter(|_| s.state != State::Waiting) else {
+                continue;
+            };
+            let view = s.pin_view(pin);
+            match self.policy.retention.reconsider(now, &view, &telemetry) {
+                Keep::Release => self.drop_pin(now, slot, Unpin::Reconsidered),
+                keep @ Keep::Pin { until } => {
+                    self.note_expiry(until);
+                    let pin = self.sessions[slot].pin.as_mut().expect("looked at above");
+                    pin.keep = keep;
+                }
+            }
+        }
+    }
+
+    /// Blocks that stale pins hold and would free.
+    pub(crate) fn stale_blocks(&mut self, now: Time) -> Blocks {
+        if self.pinned.is_empty() {
+            return Blocks::ZERO;
+        }
+        let version = self.policy.retention.version();
+        if let Some((known, until, sum)) = self.stale.known
+            && known == version
+            && now < until
+        {
+            return sum;
+        }
+        let mut sum = Blocks::ZERO;
+        let mut next = Time::NEVER;
+        for &id in &self.pinned {
+            let slot = self.sessions.find(id).expect("a pinned session is here");
+            let s = &self.sessions[slot];
+            let pin = s.pin.as_ref().expect("a pinned session has a pin");
+            let from = if s.state == State::Waiting {
+                None
+            } else {
+                self.policy.retention.stale_from(&s.pin_view(pin))
+            };
+            match from {
+                Some(at) if at <= now => sum += self.freed_by_unpin(slot),
+                Some(at) => next = next.min(at),
+                None => {}
+            }
+            self.sessions[slot]
+                .pin
+                .as_mut()
+                .expect("as above")
+                .stale_from = from;
+        }
+        self.stale.known = Some((version, next, sum));
+        sum
+    }
+
+    /// Blocks that become free when the session's pin ends: all but shared ones that others hold.
+    fn freed_by_unpin(&self, slot: u32) -> Blocks {
+        let s = &self.sessions[slot];
+        let shared = s.lineage.shared().get().min(s.blocks.len() as u64);
+        let held_by_others = s
+            .blocks
+            .iter()
+            .take(usize::try_from(shared).unwrap_or(usize::MAX))
+            .filter(|&&b| !self.pool.has_one_holder(b))
+            .count();
+        Blocks((s.blocks.len() - held_by_others) as u64)
+    }
+
+    /// Ends one pin for somebody who needs blocks: stale ones first, then the least valuable.
+    /// `live` says whether live pins may be taken at all. False when there is none to take.
+    pub(crate) fn reclaim_pin(
+        &mut self,
+        now: Time,
+        claim: Claim,
+        claimant: SessionId,
+        live: bool,
+    ) -> bool {
+        self.stale_blocks(now); // brings every pin's staleness up to date
+        let live = live && self.policy.retention.yields_to(claim);
+        let worth = |&id: &SessionId| {
+            let slot = self.sessions.find(id).expect("a pinned session is here");
+            let s = &self.sessions[slot];
+            let pin = s.pin.as_ref().expect("a pinned session has a pin");
+            let stale = pin.stale_from.is_some_and(|at| at <= now);
+            if id == claimant || !(stale || live) {
+                return None;
+            }
+            let view = s.pin_view(pin);
+            let value = self.policy.retention.value(now, &view);
+            let order = (view.next_turn_waits, !stale);
+            Some((order, value, (Reverse(view.blocks), Reverse(id)), slot))
+        };
+        let least = self
+            .pinned
+            .iter()
+            .filter_map(worth)
+            .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let Some((_, _, _, slot)) = least else {
+            return false;
+        };
+        let why = match claim {
+            Claim::Running { .. } => Unpin::ReclaimedForRunning,
+            Claim::Waiting | Claim::WaitingIdle => Unpin::ReclaimedForWaiting,
+        };
+        self.drop_pin(now, slot, why);
+        true
+    }
+}

@@ -1,0 +1,124 @@
+//! Who goes first, how much at a time, and who gives way.
+
+use std::fmt::Debug;
+
+use units::{Blocks, SessionId, Time, Tokens};
+
+/// Orders turns. Ranks are kept by the mechanism until they say they are out of date, so an order
+/// is asked only when its answer can differ.
+pub trait Order: Debug + Send {
+    /// Place of a turn that waits: the smallest rank starts first.
+    fn waiting(&self, now: Time, turn: &TurnView) -> Rank;
+
+    /// Place of a turn that runs: the smallest rank is served first.
+    fn running(&self, now: Time, turn: &TurnView) -> Rank;
+
+    /// Most tokens a prefill chunk of this turn may have in one step.
+    fn quantum(&self, now: Time, turn: &TurnView) -> Quantum {
+        let _ = (now, turn);
+        Quantum::Unlimited
+    }
+
+    /// How willingly a running turn gives way: the largest key is preempted. Ties go to the session
+    /// that arrived last.
+    fn victim(&self, turn: &TurnView) -> [i64; 3];
+
+    /// What is tried before anything is evicted when a prefill chunk does not fit.
+    fn shrink(&self) -> Shrink {
+        Shrink::Never
+    }
+
+    /// What a waiting turn must find room for before it starts.
+    fn start_rule(&self) -> StartRule {
+        StartRule::FirstChunk
+    }
+
+    /// A turn was given `tokens` in this step.
+    fn scheduled(&mut self, turn: &TurnView, tokens: Tokens) {
+        let _ = (turn, tokens);
+    }
+
+    /// Whether [`Order::scheduled`] wants to be told.
+    fn wants_feedback(&self) -> bool {
+        false
+    }
+}
+
+/// A place in an order, and how long it is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rank {
+    /// Compared lexicographically; equal keys go by session id.
+    pub key: [i64; 3],
+    /// The rank must be asked again from this instant on, even if the turn does not change.
+    /// [`Time::NEVER`] for a rank that only a change of the turn can change.
+    pub until: Time,
+}
+
+/// The most tokens of one prefill chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantum {
+    /// Only the step's token budget limits it.
+    Unlimited,
+    /// This many and no more.
+    Fixed(Tokens),
+    /// This many, but what budget nobody else wants in this step is added from free blocks.
+    Liftable(Tokens),
+}
+
+/// What a prefill chunk that does not fit tries before anything is evicted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shrink {
+    /// Nothing.
+    Never,
+    /// Halve it, down to one block; after an eviction try the whole chunk again (`mars`).
+    ThenRetryWhole,
+    /// Halve it, down to one block, and stay there (`mars-preview`).
+    AndStay,
+}
+
+/// What must fit before a waiting turn starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartRule {
+    /// Its first chunk (vLLM).
+    FirstChunk,
+    /// All of its uncached prompt plus the mean output length (`mars`).
+    WholePromptAndMeanOutput,
+}
+
+/// A turn as an order sees it. No output length, no tool: those are the future.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnView {
+    /// Whose.
+    pub session: SessionId,
+    /// When the session arrived.
+    pub arrival: Time,
+    /// When the turn became ready (the first: when the session was admitted).
+    pub ready: Time,
+    /// When it was last given tokens.
+    pub last_scheduled: Option<Time>,
+    /// Rises with every turn that becomes ready.
+    pub ready_seq: u64,
+    /// Rises with every start; meaningful while it runs.
+    pub start_seq: u64,
+    /// Rises with every preemption; set while the turn waits because of one.
+    pub preempted_seq: Option<u64>,
+    /// Prompt tokens.
+    pub prompt: Tokens,
+    /// Tokens generated so far.
+    pub generated: Tokens,
+    /// Tokens that would have to be computed before the next one can be sampled: for a waiting turn
+    /// those that the prefix cache does not hold.
+    pub missing: Tokens,
+    /// All of the prompt is computed and exactly one token is missing.
+    pub decoding: bool,
+    /// Whether the turn ever started.
+    pub started: bool,
+    /// Blocks it holds (a waiting turn: its session's pin).
+    pub held: Blocks,
+    /// Whether its session's KV is pinned for it.
+    pub pinned: bool,
+    /// Tokens computed for the session so far, all turns, recomputation included.
+    pub session_service: Tokens,
+    /// The same for this turn.
+    pub turn_service: Tokens,
+}

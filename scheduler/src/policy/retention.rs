@@ -1,0 +1,118 @@
+//! What becomes of a session's KV while its tools run.
+
+use std::fmt::Debug;
+
+use units::{Blocks, Nanos, SessionId, Time, Tokens};
+
+use crate::event::ToolClass;
+use crate::telemetry::Telemetry;
+
+/// Decides about KV at a tool yield and which pins go first when memory is short.
+pub trait Retention: Debug + Send {
+    /// A session yields to its tools.
+    fn on_yield(&mut self, now: Time, yielding: &Yielding, telemetry: &Telemetry) -> Keep;
+
+    /// A control tick: what to do with a pin that exists.
+    fn reconsider(&mut self, now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {
+        let _ = (now, telemetry);
+        pin.keep
+    }
+
+    /// From when on the pin is stale, that is, free for anyone; `None` for never.
+    /// Not asked for a pin whose session's next turn already waits: that one is never stale.
+    fn stale_from(&self, pin: &PinView) -> Option<Time> {
+        let _ = pin;
+        None
+    }
+
+    /// Whether a live pin gives way to this claim. Stale pins give way to every claim.
+    fn yields_to(&self, claim: Claim) -> bool {
+        let _ = claim;
+        false
+    }
+
+    /// Worth of a pin per block; among equals by [`PinView::next_turn_waits`] and staleness the
+    /// lowest is reclaimed first, ties by larger KV, then by the later session. Never NaN.
+    fn value(&self, now: Time, pin: &PinView) -> f64 {
+        let _ = (now, pin);
+        0.0
+    }
+
+    /// A tool phase of this class took `wall`, from yield to the next turn.
+    fn tool_phase(&mut self, tool: ToolClass, wall: Nanos) {
+        let _ = (tool, wall);
+    }
+
+    /// A turn that came back after its KV was gone waited `delay` from ready to its first start.
+    fn cold_resume(&mut self, delay: Nanos) {
+        let _ = delay;
+    }
+
+    /// Grows whenever an observation may have changed [`Retention::stale_from`].
+    fn version(&self) -> u64 {
+        0
+    }
+}
+
+/// What to do with a yielding session's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Release them; they stay in the LRU cache until somebody takes them.
+    Release,
+    /// Pin them. With an instant, the pin ends at the first plan from then on, unless the session's
+    /// next turn waits.
+    Pin {
+        /// When it ends by itself; `None` for a pin that only a claim or a reconsideration ends.
+        until: Option<Time>,
+    },
+}
+
+/// A session that yields to its tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Yielding {
+    /// Which.
+    pub session: SessionId,
+    /// The kind of tool phase.
+    pub tool: ToolClass,
+    /// Tokens of KV it has.
+    pub context: Tokens,
+    /// Blocks it holds.
+    pub blocks: Blocks,
+    /// Time to recompute that context from nothing, alone (cost model).
+    pub reload: Nanos,
+}
+
+/// A pin that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PinView {
+    /// Whose KV.
+    pub session: SessionId,
+    /// The kind of tool phase that runs.
+    pub tool: ToolClass,
+    /// When the session yielded.
+    pub since: Time,
+    /// Tokens of KV it keeps.
+    pub context: Tokens,
+    /// Blocks it keeps.
+    pub blocks: Blocks,
+    /// Time to recompute that context from nothing, alone (cost model).
+    pub reload: Nanos,
+    /// Whether the session's next turn already waits for it.
+    pub next_turn_waits: bool,
+    /// What was decided last.
+    pub keep: Keep,
+}
+
+/// Who wants a pin's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A running turn that is short of blocks.
+    Running {
+        /// How many turns run.
+        running: usize,
+    },
+    /// A waiting turn while others run.
+    Waiting,
+    /// A waiting turn while nothing runs.
+    WaitingIdle,
+}

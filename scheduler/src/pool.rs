@@ -1,0 +1,321 @@
+//! The KV block pool: reference counts, the LRU free list, and the prefix cache over it.
+//!
+//! What: integer block ids; a block is *held* (by turns, by pins, or both) or *free*. A free block
+//! keeps its content until an allocation takes it, so it can still be hit.
+//! Why: every operation is O(1) per block; nothing ever walks the pool.
+//! Limits: content is named, not stored ([`Ident`]); the engine owns the tensors behind the ids.
+//!
+//! Rules (reference: vLLM V1 block pool): allocation takes the front of the free list and drops what
+//! was cached there; a released block goes to the back, so callers release a turn's blocks tail
+//! first and deeper blocks are lost first; content computed twice keeps both copies, the older hits.
+
+use rustc_hash::FxHashMap;
+use units::{BlockId, Blocks};
+
+use crate::lineage::{Ident, Owner};
+
+/// No block; ends of lists.
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Debug)]
+struct Block {
+    /// Holders of any kind.
+    refs: u32,
+    /// Those of `refs` that are pins.
+    pins: u32,
+    /// Neighbours in the free list, while free.
+    prev: u32,
+    next: u32,
+    /// Neighbours in the ring of copies with equal content, while cached.
+    older: u32,
+    newer: u32,
+    /// The content, while cached.
+    cached: Option<(Ident, Owner)>,
+}
+
+/// What left the prefix cache: the copy of this content that was taken was the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) ident: Ident,
+    pub(crate) owner: Owner,
+}
+
+/// The pool of KV blocks of one engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    blocks: Vec<Block>,
+    /// Front and back of the free list.
+    front: u32,
+    back: u32,
+    free: u64,
+    /// Blocks held by pins alone.
+    pin_only: u64,
+    /// Oldest copy of each cached content.
+    cache: FxHashMap<Ident, u32>,
+    /// Cached blocks dropped by an allocation, over the whole run.
+    evicted: u64,
+}
+
+impl Pool {
+    /// A pool of `usable` blocks, all free, in order of id.
+    ///
+    /// # Panics
+    /// If `usable` does not fit 32 bits; [`crate::Config`] is validated before.
+    pub(crate) fn new(usable: Blocks) -> Self {
+        let n = u32::try_from(usable.get()).expect("validated: below 2^32 blocks");
+        let blocks = (0..n)
+            .map(|i| Block {
+                refs: 0,
+                pins: 0,
+                prev: if i == 0 { NONE } else { i - 1 },
+                next: if i + 1 == n { NONE } else { i + 1 },
+                older: i,
+                newer: i,
+                cached: None,
+            })
+            .collect();
+        Self {
+            blocks,
+            front: if n == 0 { NONE } else { 0 },
+            back: if n == 0 { NONE } else { n - 1 },
+            free: u64::from(n),
+            pin_only: 0,
+            cache: FxHashMap::default(),
+            evicted: 0,
+        }
+    }
+
+    pub(crate) fn usable(&self) -> Blocks {
+        Blocks(self.blocks.len() as u64)
+    }
+
+    #[inline]
+    pub(crate) fn free(&self) -> Blocks {
+        Blocks(self.free)
+    }
+
+    /// Blocks held by pins and by nobody else.
+    #[inline]
+    pub(crate) fn pin_only(&self) -> Blocks {
+        Blocks(self.pin_only)
+    }
+
+    #[inline]
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn block(&mut self, id: u32) -> &mut Block {
+        &mut self.blocks[id as usize]
+    }
+
+    /// Takes the block at the front of the free list for one holder, and what its content's last
+    /// copy was, if this was it. `None` when nothing is free.
+    pub(crate) fn allocate(&mut self) -> Option<(BlockId, Option<Lost>)> {
+        let id = self.front;
+        if id == NONE {
+            return None;
+        }
+        self.unlink(id);
+        self.block(id).refs = 1;
+        let lost = if self.blocks[id as usize].cached.is_some() {
+            self.evicted += 1;
+            self.uncache(BlockId(id))
+        } else {
+            None
+        };
+        Some((BlockId(id), lost))
+    }
+
+    /// One more holder for a block (a hit). A free block leaves the free list.
+    pub(crate) fn hold(&mut self, id: BlockId) {
+        let Block { refs, pins, .. } = self.blocks[id.0 as usize];
+        if refs == 0 {
+            self.unlink(id.0);
+        } else if refs == pins {
+            self.pin_only -= 1;
+        }
+        self.block(id.0).refs = refs + 1;
+    }
+
+    /// One holder fewer; at none the block goes to the back of the free list, content kept.
+    pub(crate) fn release(&mut self, id: BlockId) {
+        let block = self.block(id.0);
+        debug_assert!(
+            block.refs > block.pins,
+            "released a block that only pins hold"
+        );
+        block.refs -= 1;
+        if block.refs == 0 {
+            self.link_back(id.0);
+        } else if block.refs == block.pins {
+            self.pin_only += 1;
+        }
+    }
+
+    /// A holder becomes a pin: still held, but soft.
+    pub(crate) fn pin(&mut self, id: BlockId) {
+        let block = self.block(id.0);
+        debug_assert!(block.refs > block.pins, "pinned a block that no turn holds");
+        block.pins += 1;
+        if block.refs == block.pins {
+            self.pin_only += 1;
+        }
+    }
+
+    /// A pin becomes an ordinary holder again.
+    pub(crate) fn unpin(&mut self, id: BlockId) {
+        let block = self.block(id.0);
+        debug_assert!(block.pins > 0, "unpinned a block that no pin holds");
+        let only = block.refs == block.pins;
+        block.pins -= 1;
+        if only {
+            self.pin_only -= 1;
+        }
+    }
+
+    /// Whether nobody holds the block, so that a hit on it takes from the free list.
+    #[inline]
+    pub(crate) fn is_free(&self, id: BlockId) -> bool {
+        self.blocks[id.0 as usize].refs == 0
+    }
+
+    /// Whether exactly one holder is left, so that its release frees the block.
+    #[inline]
+    pub(crate) fn has_one_holder(&self, id: BlockId) -> bool {
+        self.blocks[id.0 as usize].refs == 1
+    }
+
+    /// The oldest copy of this content, if any is left.
+    #[inline]
+    pub(crate) fn lookup(&self, ident: Ident) -> Option<BlockId> {
+        self.cache.get(&ident).map(|&id| BlockId(id))
+    }
+
+    /// What the block is registered as.
+    #[inline]
+    pub(crate) fn content(&self, id: BlockId) -> Option<Ident> {
+        self.blocks[id.0 as usize].cached.map(|(ident, _)| ident)
+    }
+
+    /// Makes a held block hittable under this content. True when it is the only copy.
+    pub(crate) fn register(&mut self, id: BlockId, ident: Ident, owner: Owner) -> bool {
+        let i = id.0;
+        debug_assert!(self.blocks[i as usize].cached.is_none(), "registered twice");
+        self.block(i).cached = Some((ident, owner));
+        match self.cache.entry(ident) {
+            std::collections::hash_map::Entry::Vacant(slot) => {
+                slot.insert(i);
+                self.block(i).older = i;
+                self.block(i).newer = i;
+                true
+            }
+            std::collections::hash_map::Entry::Occupied(slot) => {
+                // A ring: the newest copy is the one before the oldest.
+                let oldest = *slot.get();
+                let newest = self.blocks[oldest as usize].older;
+                self.block(i).older = newest;
+                self.block(i).newer = oldest;
+                self.block(newest).newer = i;
+                self.block(oldest).older = i;
+                false
+            }
+        }
+    }
+
+    /// Forgets the content of a block (it was never computed, or the block is taken).
+    /// Returns what was lost if no copy is left.
+    pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
+        let i = id.0;
+        let (ident, owner) = self.block(i).cached.take()?;
+        let Block { older, newer, .. } = self.blocks[i as usize];
+        if newer == i {
+            self.cache.remove(&ident);
+            return Some(Lost { ident, owner });
+        }
+        self.block(older).newer = newer;
+        self.block(newer).older = older;
+        let oldest = self
+            .cache
+            .get_mut(&ident)
+            .expect("cached content has a ring");
+        if *oldest == i {
+            *oldest = newer;
+        }
+        None
+    }
+
+    fn unlink(&mut self, id: u32) {
+        let Block { prev, next, .. } = self.blocks[id as usize];
+        match prev {
+            NONE => self.front = next,
+            p => self.block(p).next = next,
+        }
+        match next {
+            NONE => self.back = prev,
+            n => self.block(n).prev = prev,
+        }
+        self.free -= 1;
+    }
+
+    fn link_back(&mut self, id: u32) {
+        let back = self.back;
+        let block = self.block(id);
+        block.prev = back;
+        block.next = NONE;
+        match back {
+            NONE => self.front = id,
+            b => self.block(b).next = id,
+        }
+        self.back = id;
+        self.free += 1;
+    }
+
+    /// Checks conservation by walking everything; for debug builds and tests only.
+    ///
+    /// `held` are the blocks of every turn and pin, in any order.
+    pub(crate) fn check(&self, held: impl Iterator<Item = BlockId>) -> Result<(), String> {
+        let mut refs = vec![0_u32; self.blocks.len()];
+        for id in held {
+            refs[id.0 as usize] += 1;
+        }
+        let mut free = 0_u64;
+        let mut at = self.front;
+        while at != NONE {
+            free += 1;
+            if refs[at as usize] != 0 {
+                return Err(format!("block b{at} is free and held"));
+            }
+            at = self.blocks[at as usize].next;
+        }
+        let used = refs.iter().filter(|&&r| r > 0).count() as u64;
+        if free != self.free || used + free != self.blocks.len() as u64 {
+            return Err(format!(
+                "{used} held + {free} free (counter: {}) is not {} blocks",
+                self.free,
+                self.blocks.len()
+            ));
+        }
+        for (i, (block, &want)) in self.blocks.iter().zip(&refs).enumerate() {
+            if block.refs != want {
+                return Err(format!(
+                    "block b{i} counts {} holders, has {want}",
+                    block.refs
+                ));
+            }
+        }
+        let pin_only = self
+            .blocks
+            .iter()
+            .filter(|b| b.refs > 0 && b.refs == b.pins)
+            .count() as u64;
+        if pin_only == self.pin_only {
+            Ok(())
+        } else {
+            Err(format!(
+                "{pin_only} blocks are held by pins alone, counter says {}",
+                self.pin_only
+            ))
+        }
+    }
+}

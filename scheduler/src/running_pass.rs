@@ -1,0 +1,310 @@
+//! The running pass: every running turn, in the policy's order, gets its tokens and its blocks.
+
+use units::{Blocks, SessionId, Time, Tokens};
+
+use crate::error::SchedulerError;
+use crate::info::Info;
+use crate::plan::{Chunk, Phase};
+use crate::policy::{Claim, Quantum, Shrink};
+use crate::scheduler::Scheduler;
+use crate::session::State;
+
+/// A chunk before its blocks are found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) tokens: Tokens,
+    pub(crate) phase: Phase,
+    /// A liftable quantum cut it, so it takes more if budget is left.
+    pub(crate) liftable: bool,
+}
+
+/// What the walk over the running list carries along.
+#[derive(Debug)]
+struct Walk {
+    /// Index of the turn being served.
+    at: usize,
+    preempted: bool,
+}
+
+impl Scheduler {
+    /// Serves the running turns while budget remains. True if anyone was preempted.
+    pub(crate) fn running_pass(
+        &mut self,
+        now: Time,
+        budget: &mut Tokens,
+    ) -> Result<bool, SchedulerError> {
+        self.capped.clear();
+        let mut walk = Walk {
+            at: 0,
+            preempted: false,
+        };
+        while walk.at < self.running.len() && *budget > Tokens::ZERO {
+            let slot = self.running[walk.at];
+            let wanted = self.wanted(now, slot, *budget);
+            let Some(tokens) = self.make_room(now, slot, wanted, budget, &mut walk)? else {
+                break;
+            };
+            // A chunk that had to shrink is not one that its quantum cut.
+            let liftable = wanted.liftable && tokens == wanted.tokens;
+            let chunk = Wanted {
+                tokens,
+                liftable,
+                ..wanted
+            };
+            self.schedule(now, slot, chunk);
+            *budget -= tokens;
+            walk.at += 1;
+        }
+        Ok(walk.preempted)
+    }
+
+    /// How many tokens the turn takes if blocks are no issue.
+    pub(crate) fn wanted(&self, now: Time, slot: u32, budget: Tokens) -> Wanted {
+        let s = &self.sessions[slot];
+        if s.decoding() {
+            return Wanted {
+                tokens: Tokens(1),
+                phase: Phase::Decode,
+                liftable: false,
+            };
+        }
+        let view = s.view(self.config.block_size);
+        let most = view.missing.min(budget);
+        let (tokens, liftable) = match self.policy.order.quantum(now, &view) {
+            Quantum::Unlimited => (most, false),
+            Quantum::Fixed(quantum) => (most.min(quantum), false),
+            Quantum::Liftable(quantum) => (most.min(quantum), quantum < view.missing),
+        };
+        Wanted {
+            // A quantum of zero would stall the turn for good.
+            tokens: tokens.max(Tokens(1)),
+            phase: Phase::Prefill,
+            liftable,
+        }
+    }
+
+    /// Blocks that a chunk of `tokens` needs beyond those the turn holds.
+    #[inline]
+    fn shortfall(&self, slot: u32, tokens: Tokens) -> Blocks {
+        let s = &self.sessions[slot];
+        let held = Blocks(s.blocks.len() as u64);
+        let end = s.computed + s.scheduled + tokens;
+        if end <= self.config.block_size.capacity(held) {
+            return Blocks::ZERO;
+        }
+        self.config.block_size.to_hold(end) - held
+    }
+
+    /// Finds blocks for the chunk: as it is, then smaller, then from pins, then from a victim.
+    /// Returns the tokens that fit, or `None` when the turn itself had to give way.
+    fn make_room(
+        &mut self,
+        now: Time,
+        slot: u32,
+        wanted: Wanted,
+        budget: &mut Tokens,
+        walk: &mut Walk,
+    ) -> Result<Option<Tokens>, SchedulerError> {
+        let shrink = match wanted.phase {
+            Phase::Prefill => self.policy.order.shrink(),
+            Phase::Decode => Shrink::Never,
+        };
+        let mut tokens = wanted.tokens;
+        loop {
+            let free = self.pool.free();
+            if self.shortfall(slot, tokens) <= free {
+                return Ok(Some(tokens));
+            }
+            if shrink != Shrink::Never {
+                let smaller = self.halve_until(tokens, |n| self.shortfall(slot, n) <= free);
+                if self.shortfall(slot, smaller) <= free {
+                    return Ok(Some(smaller));
+                }
+                if shrink == Shrink::AndStay {
+                    tokens = smaller;
+                }
+            }
+            let claimant = self.sessions[slot].id;
+            let claim = Claim::Running {
+                running: self.running.len(),
+            };
+            if self.reclaim_pin(now, claim, claimant, true) {
+                continue;
+            }
+            let victim = self.choose_victim();
+            walk.preempted = true;
+            *budget += self.preempt(now, victim, claimant, walk);
+            if victim == slot {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Halves a chunk down to one block until `fits` says yes; one block (or the chunk, if it is
+    /// smaller) when it never does.
+    pub(crate) fn halve_until(&self, chunk: Tokens, fits: impl Fn(Tokens) -> bool) -> Tokens {
+        let block = self.config.block_size.tokens();
+        let mut tokens = chunk;
+        while tokens > block && !fits(tokens) {
+            tokens = Tokens(tokens.get() / 2).max(block);
+        }
+        tokens
+    }
+
+    fn choose_victim(&self) -> u32 {
+        let willingness = |&slot: &u32| {
+            let view = self.sessions[slot].view(self.config.block_size);
+            (self.policy.order.victim(&view), view.session)
+        };
+        self.running
+            .iter()
+            .copied()
+            .max_by_key(willingness)
+            .expect("the turn that is short runs itself")
+    }
+
+    /// Takes all blocks from a running turn and lets it wait. Returns the tokens it gives back to
+    /// the step's budget.
+    fn preempt(&mut self, now: Time, slot: u32, by: SessionId, walk: &mut Walk) -> Tokens {
+        let size = self.config.block_size;
+        let s = &mut self.sessions[slot];
+        let given_back = s.scheduled;
+        s.scheduled = Tokens::ZERO;
+        s.session_service -= given_back;
+        s.usage.scheduled -= given_back;
+        let computed = usize::try_from(size.filled_by(s.computed).get()).unwrap_or(usize::MAX);
+        if given_back > Tokens::ZERO {
+            let session = s.id;
+            self.plan.chunks.retain(|c| c.session != session);
+            self.capped.retain(|&c| c != slot);
+        }
+        // Blocks that this step would have filled were never computed.
+        let s = &self.sessions[slot];
+        let never_computed: Vec<_> = s.blocks[computed.min(s.registered)..s.registered].to_vec();
+        for block in never_computed {
+            if let Some(lost) = self.pool.uncache(block) {
+                self.content_lost(now, lost);
+            }
+        }
+        let freed = Blocks(self.sessions[slot].blocks.len() as u64);
+        self.release_blocks(slot);
+
+        let at = self
+            .running
+            .iter()
+            .position(|&r| r == slot)
+            .expect("a victim runs");
+        self.running.remove(at);
+        if at < walk.at {
+            walk.at -= 1;
+        }
+        let sequence = self.next_sequence();
+        let s = &mut self.sessions[slot];
+        s.seen = s.seen.max(s.computed);
+        s.computed = Tokens::ZERO;
+        s.preempted_seq = Some(sequence);
+        s.usage.preemptions += 1;
+        let session = s.id;
+        self.counters.preemptions += 1;
+        self.changed = true;
+        self.emit(now, Info::Preempted { session, by, freed });
+        self.enqueue(now, slot);
+        given_back
+    }
+
+    /// Puts a chunk whose blocks are there into the plan.
+    pub(crate) fn schedule(&mut self, now: Time, slot: u32, wanted: Wanted) {
+        self.allocate(now, slot, wanted.tokens);
+        if wanted.liftable {
+            self.capped.push(slot);
+        }
+        let s = &mut self.sessions[slot];
+        s.scheduled = wanted.tokens;
+        s.last_scheduled = Some(now);
+        s.session_service += wanted.tokens;
+        s.usage.scheduled += wanted.tokens;
+        self.plan.chunks.push(Chunk {
+            session: s.id,
+            slot,
+            context: s.computed,
+            tokens: wanted.tokens,
+            phase: wanted.phase,
+            samples: wanted.tokens == s.missing(),
+        });
+        if wanted.phase == Phase::Prefill {
+            self.count_owed(slot);
+        }
+    }
+
+    /// Allocates the blocks of the turn's next `tokens` and makes those that fill up hittable.
+    fn allocate(&mut self, now: Time, slot: u32, tokens: Tokens) {
+        for _ in 0..self.shortfall(slot, tokens).get() {
+            let (block, lost) = self.pool.allocate().expect("room was made before");
+            self.sessions[slot].blocks.push(block);
+            if let Some(lost) = lost {
+                self.content_lost(now, lost);
+            }
+        }
+        let s = &self.sessions[slot];
+        let end = s.computed + s.scheduled + tokens;
+        while self
+            .config
+            .block_size
+            .capacity(Blocks(self.sessions[slot].registered as u64 + 1))
+            <= end
+        {
+            let s = &mut self.sessions[slot];
+            let (ident, owner) = s.lineage.at(s.registered as u64, s.id);
+            let block = s.blocks[s.registered];
+            s.registered += 1;
+            let only_copy = self.pool.register(block, ident, owner);
+            if only_copy && owner == crate::lineage::Owner::Group {
+                self.shared_content_found(now, ident);
+            }
+        }
+    }
+
+    /// Gives what budget is left to chunks that a liftable quantum cut, best rank first, from free
+    /// blocks only.
+    pub(crate) fn lift_quanta(&mut self, now: Time, mut budget: Tokens) {
+        if self.capped.is_empty() || budget == Tokens::ZERO {
+            return;
+        }
+        let mut capped = std::mem::take(&mut self.capped);
+        capped.sort_by_key(|&slot| {
+            let s = &self.sessions[slot];
+            (s.rank.key, s.id)
+        });
+        for &slot in &capped {
+            let s = &self.sessions[slot];
+            debug_assert_eq!(s.state, State::Running);
+            let room = self
+                .config
+                .block_size
+                .capacity(Blocks(s.blocks.len() as u64) + self.pool.free())
+                - (s.computed + s.scheduled);
+            let extra = (s.missing() - s.scheduled).min(budget).min(room);
+            if extra == Tokens::ZERO {
+                continue;
+            }
+            self.allocate(now, slot, extra);
+            let s = &mut self.sessions[slot];
+            s.scheduled += extra;
+            s.session_service += extra;
+            s.usage.scheduled += extra;
+            let (session, samples) = (s.id, s.scheduled == s.missing());
+            let chunk = self
+                .plan
+                .chunks
+                .iter_mut()
+                .find(|c| c.session == session)
+                .expect("a capped chunk is in the plan");
+            chunk.tokens += extra;
+            chunk.samples = samples;
+            self.count_owed(slot);
+            budget -= extra;
+        }
+        capped.clear();
+        self.capped = capped;
+    }
+}

@@ -1,0 +1,541 @@
+//! The scheduler object: its state, its entry points, and one planning round.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+use units::{BlockId, Blocks, GroupId, Nanos, SessionId, Time, Tokens};
+
+use crate::config::Config;
+use crate::error::{ConfigError, SchedulerError};
+use crate::event::{Arrival, Event, Then, ToolClass, TurnRequest};
+use crate::info::{Info, TurnUsage, Unpin};
+use crate::lineage::Lineage;
+use crate::plan::StepPlan;
+use crate::policy::{Backlog, Candidate, Policy, Rank};
+use crate::pool::Pool;
+use crate::session::{Session, Sessions, State};
+use crate::telemetry::{Ema, PrefillCost, Telemetry};
+use crate::waiting::Waiting;
+
+/// Totals over the whole run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Steps planned.
+    pub steps: u64,
+    /// Tokens computed at positions whose content had been computed before.
+    pub recomputed: u64,
+    /// Turns preempted.
+    pub preemptions: u64,
+    /// Cached blocks dropped by an allocation.
+    pub evicted: u64,
+    /// Prompt tokens of all turns that started, counted once each.
+    pub prompt: u64,
+    /// Of these, tokens found in KV at the turn's first start.
+    pub hit: u64,
+    /// Tokens generated.
+    pub generated: u64,
+    /// Tokens computed.
+    pub scheduled: u64,
+}
+
+/// The serving loop of one engine under one policy.
+#[derive(Debug)]
+pub struct Scheduler {
+    pub(crate) config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) cost: Box<dyn PrefillCost>,
+
+    pub(crate) pool: Pool,
+    pub(crate) sessions: Sessions,
+    pub(crate) groups: FxHashMap<GroupId, u64>,
+    next_lineage: u64,
+
+    pub(crate) backlog: Backlog,
+    pub(crate) waiting: Waiting,
+    pub(crate) running: Vec<u32>,
+    pub(crate) pinned: BTreeSet<SessionId>,
+    pub(crate) in_flight: usize,
+    pub(crate) owed: Blocks,
+    /// Chunks of this round that a liftable quantum cut.
+    pub(crate) capped: Vec<u32>,
+    pub(crate) stale: crate::pins::StaleBlocks,
+
+    pub(crate) tools_in_flight: u64,
+    pub(crate) tool_wait: Ema,
+    pub(crate) outputs_sum: u64,
+    pub(crate) outputs_count: u64,
+
+    pub(crate) sequence: u64,
+    /// Some running turn's rank must be asked again.
+    pub(crate) ranks_stale: bool,
+    /// Earliest instant at which a running turn's rank runs out.
+    pub(crate) ranks_until: Time,
+    tick: Option<Time>,
+
+    pub(crate) plan: StepPlan,
+    in_step: bool,
+    /// The round changed state although it may have planned nothing.
+    pub(crate) changed: bool,
+    pub(crate) counters: Counters,
+    pub(crate) stream: Vec<(Time, Info)>,
+}
+
+impl Scheduler {
+    /// A scheduler with nothing to do.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a limit that cannot be.
+    pub fn new(
+        config: Config,
+        policy: Policy,
+        cost: Box<dyn PrefillCost>,
+    ) -> Result<Self, ConfigError> {
+        config.validate()?;
+        Ok(Self {
+            pool: Pool::new(config.usable_blocks),
+            config,
+            policy,
+            cost,
+            sessions: Sessions::default(),
+            groups: FxHashMap::default(),
+            next_lineage: 0,
+            backlog: Backlog::default(),
+            waiting: Waiting::default(),
+            running: Vec::new(),
+            pinned: BTreeSet::new(),
+            in_flight: 0,
+            owed: Blocks::ZERO,
+            capped: Vec::new(),
+            stale: crate::pins::StaleBlocks::default(),
+            tools_in_flight: 0,
+            tool_wait: Ema::default(),
+            outputs_sum: 0,
+            outputs_count: 0,
+            sequence: 0,
+            ranks_stale: false,
+            ranks_until: Time::NEVER,
+            tick: None,
+            plan: StepPlan::default(),
+            in_step: false,
+            changed: false,
+            counters: Counters::default(),
+            stream: Vec::new(),
+        })
+    }
+
+    /// The limits it was given.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Totals so far.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            evicted: self.pool.evicted(),
+            ..self.counters
+        }
+    }
+
+    /// Blocks of a session's turn or pin, shallow to deep; empty when it holds none.
+    pub fn block_table(&self, session: SessionId) -> &[BlockId] {
+        self.sessions
+            .find(session)
+            .map_or(&[], |slot| &self.sessions[slot].blocks)
+    }
+
+    /// Sessions admitted or queued and not complete.
+    pub fn open_sessions(&self) -> usize {
+        self.in_flight + self.backlog.len()
+    }
+
+    /// Hands over what happened since the last call, in order.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, (Time, Info)> {
+        self.stream.drain(..)
+    }
+
+    /// When the world must send [`Event::Timer`], if nothing comes first.
+    pub fn next_timer(&self) -> Option<Time> {
+        // Pins end at steps; with nothing running there is no step, so somebody must wake us.
+        let blocked_by_pins = self.running.is_empty() && !self.waiting.is_empty();
+        let expiry = self.stale.next_expiry.filter(|_| blocked_by_pins);
+        match (self.tick, expiry) {
+            (Some(tick), Some(expiry)) => Some(tick.min(expiry)),
+            (tick, expiry) => tick.or(expiry),
+        }
+    }
+
+    /// The state of the machine at `now`, as policies see it.
+    #[expect(clippy::cast_precision_loss, reason = "token sums are far below 2^53")]
+    pub fn telemetry(&mut self, now: Time) -> Telemetry {
+        Telemetry {
+            usable: self.pool.usable(),
+            free: self.pool.free(),
+            pinned: self.pool.pin_only(),
+            stale: self.stale_blocks(now),
+            owed: self.owed,
+            in_flight: self.in_flight,
+            waiting: self.waiting.len(),
+            running: self.running.len(),
+            backlog: self.backlog.len(),
+            tools_in_flight: self.tools_in_flight,
+            tool_cores: self.config.tool_cores,
+            tool_wait_s: self.tool_wait.get().unwrap_or(0.0),
+            mean_output: if self.outputs_count == 0 {
+                0.0
+            } else {
+                self.outputs_sum as f64 / self.outputs_count as f64
+            },
+        }
+    }
+
+    /// Takes in what happened at `now`. During a step too: its effect on scheduling comes with the
+    /// next plan.
+    ///
+    /// # Errors
+    /// [`SchedulerError`] when the event cannot have happened or a policy decides what it may not.
+    pub fn handle(&mut self, now: Time, event: Event) -> Result<(), SchedulerError> {
+        match event {
+            Event::SessionArrived(arrival) => self.arrived(now, &arrival)?,
+            Event::TurnReady { session, turn } => self.turn_ready(now, session, turn)?,
+            Event::ToolFinished {
+                session,
+                queue_delay,
+            } => self.tool_finished(now, session, queue_delay)?,
+            Event::SessionOver { session } => {
+                let slot = self.expect(now, session, "session over", State::Yielded)?;
+                self.tool_phase_over(now, slot);
+                self.drop_pin(now, slot, Unpin::SessionOver);
+                self.finish_session(now, slot);
+                self.run_admission(now)?;
+            }
+            Event::Timer => self.timer(now)?,
+        }
+        self.arm_tick(now);
+        Ok(())
+    }
+
+    /// The next step, or `None` when there is nothing to compute. The world executes the plan and
+    /// then calls [`Scheduler::step_done`]; until then it must not plan again.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Stuck`] when turns wait that nothing can ever start.
+    ///
+    /// # Panics
+    /// If called between a plan and its `step_done`: a bug of the world.
+    pub fn plan(&mut self, now: Time) -> Result<Option<&StepPlan>, SchedulerError> {
+        assert!(!self.in_step, "planned a step while one executes");
+        // An empty round costs no time and is repeated as long as it changed something: a turn that
+        // preempted itself may start again now.
+        loop {
+            self.plan.chunks.clear();
+            self.changed = false;
+            self.expire_pins(now);
+            self.refresh_waiting_ranks(now);
+            self.order_running(now);
+            let mut budget = self.config.token_budget;
+            let preempted = self.running_pass(now, &mut budget)?;
+            if !preempted {
+                self.waiting_pass(now, &mut budget)?;
+            }
+            self.lift_quanta(now, budget);
+            if !self.plan.chunks.is_empty() {
+                break;
+            }
+            if !self.changed {
+                // Blocks may be pinned by a policy that lets nobody have them until their time is up.
+                let can_wait = !self.running.is_empty() || !self.pinned.is_empty();
+                return if self.waiting.is_empty() || can_wait {
+                    Ok(None)
+                } else {
+                    let (_, first, _) = self.waiting.after(None).expect("not empty");
+                    Err(SchedulerError::Stuck {
+                        at: now,
+                        waiting: self.waiting.len(),
+                        first,
+                    })
+                };
+            }
+        }
+        if self.policy.order.wants_feedback() {
+            for chunk in &self.plan.chunks {
+                let view = self.sessions[chunk.slot].view(self.config.block_size);
+                self.policy.order.scheduled(&view, chunk.tokens);
+            }
+        }
+        self.counters.steps += 1;
+        if cfg!(debug_assertions) && self.counters.steps.is_multiple_of(1024) {
+            self.check(now)?;
+        }
+        self.in_step = true;
+        Ok(Some(&self.plan))
+    }
+
+    pub(crate) fn leave_step(&mut self) {
+        assert!(self.in_step, "a step ended that was not planned");
+        self.in_step = false;
+    }
+
+    /// Checks that no block is lost or held twice by one holder. Walks everything: for tests and, now
+    /// and then, debug builds.
+    ///
+    /// # Errors
+    /// [`SchedulerError::Blocks`] with what does not add up.
+    pub fn check(&self, now: Time) -> Result<(), SchedulerError> {
+        let fail = |what| Err(SchedulerError::Blocks { at: now, what });
+        for session in self.sessions.iter() {
+            let distinct: BTreeSet<BlockId> = session.blocks.iter().copied().collect();
+            if distinct.len() != session.blocks.len() {
+                return fail(format!("{} holds a block twice", session.id));
+            }
+        }
+        let held = self.sessions.iter().flat_map(|s| s.blocks.iter().copied());
+        self.pool.check(held).or_else(fail)
+    }
+
+    pub(crate) fn emit(&mut self, now: Time, info: Info) {
+        self.stream.push((now, info));
+    }
+
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    pub(crate) fn fresh_lineage(&mut self) -> u64 {
+        self.next_lineage += 1;
+        self.next_lineage
+    }
+
+    pub(crate) fn expect(
+        &self,
+        at: Time,
+        session: SessionId,
+        event: &'static str,
+        state: State,
+    ) -> Result<u32, SchedulerError> {
+        let impossible = |state| {
+            Err(SchedulerError::ImpossibleEvent {
+                at,
+                event,
+                session,
+                state,
+            })
+        };
+        match self.sessions.find(session) {
+            None => impossible("not in flight"),
+            Some(slot) if self.sessions[slot].state == state => Ok(slot),
+            Some(slot) => impossible(self.sessions[slot].state.name()),
+        }
+    }
+
+    fn arrived(&mut self, now: Time, arrival: &Arrival) -> Result<(), SchedulerError> {
+        let id = arrival.session;
+        if self.sessions.find(id).is_some() {
+            return Err(SchedulerError::ImpossibleEvent {
+                at: now,
+                event: "session arrived",
+                session: id,
+                state: "already here",
+            });
+        }
+        let size = self.config.block_size;
+        let needs = size.to_hold(arrival.peak);
+        if needs > self.pool.usable() {
+            let usable = self.pool.usable();
+            self.emit(
+                now,
+                Info::Rejected {
+                    session: id,
+                    needs,
+                    usable,
+                },
+            );
+            return Ok(());
+        }
+        let group = arrival.shared.map(|(group, tokens)| {
+            let lineage = match self.groups.get(&group) {
+                Some(&lineage) => lineage,
+                None => {
+                    let lineage = self.fresh_lineage();
+                    self.groups.insert(group, lineage);
+                    lineage
+                }
+            };
+            (lineage, size.filled_by(tokens))
+        });
+        let own = self.fresh_lineage();
+        let demand = size.to_hold(arrival.turn.prompt);
+        self.sessions.insert(Session {
+            id,
+            arrival: now,
+            state: State::Queued,
+            lineage: Lineage::first(own, group),
+            turn: 0,
+            prompt: arrival.turn.prompt,
+            output: arrival.turn.output,
+            then: arrival.turn.then,
+            generated: Tokens::ZERO,
+            computed: Tokens::ZERO,
+            scheduled: Tokens::ZERO,
+            seen: Tokens::ZERO,
+            usage: TurnUsage::default(),
+            blocks: Vec::new(),
+            registered: 0,
+            hit: Blocks::ZERO,
+            owed: Blocks::ZERO,
+            ready: now,
+            last_scheduled: None,
+            started: false,
+            ready_seq: 0,
+            start_seq: 0,
+            preempted_seq: None,
+            rank: Rank {
+                key: [0; 3],
+                until: Time::NEVER,
+            },
+            rank_stale: false,
+            session_service: Tokens::ZERO,
+            yielded_at: now,
+            tool: ToolClass(0),
+            calls_left: 0,
+            pin: None,
+            kept_warm: false,
+        });
+        self.emit(
+            now,
+            Info::Arrived {
+                session: id,
+                demand,
+            },
+        );
+        let candidate = Candidate {
+            session: id,
+            arrival: now,
+            prompt: arrival.turn.prompt,
+            demand,
+        };
+        self.backlog.insert(candidate);
+        self.policy.admission.arrived(now, &candidate);
+        self.run_admission(now)
+    }
+
+    fn turn_ready(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        turn: TurnRequest,
+    ) -> Result<(), SchedulerError> {
+        let slot = self.expect(now, session, "turn ready", State::Yielded)?;
+        self.tool_phase_over(now, slot);
+        let own = self.fresh_lineage();
+        let kept = self.config.block_size.filled_by(turn.reused);
+        let s = &mut self.sessions[slot];
+        s.lineage.branch(kept, own);
+        s.turn += 1;
+        s.prompt = turn.prompt;
+        s.output = turn.output;
+        s.then = turn.then;
+        s.generated = Tokens::ZERO;
+        s.seen = s.seen.min(turn.reused);
+        s.usage = TurnUsage::default();
+        s.started = false;
+        s.kept_warm = s.pin.is_some();
+        self.stale.forget();
+        self.enqueue(now, slot);
+        Ok(())
+    }
+
+    /// Tells the estimators how long the tools took, from yield to now.
+    fn tool_phase_over(&mut self, now: Time, slot: u32) {
+        let s = &self.sessions[slot];
+        let (tool, wall) = (s.tool, now.since(s.yielded_at));
+        self.tools_in_flight -= u64::from(s.calls_left);
+        self.sessions[slot].calls_left = 0;
+        self.policy.retention.tool_phase(tool, wall);
+    }
+
+    fn tool_finished(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        queue_delay: Nanos,
+    ) -> Result<(), SchedulerError> {
+        let slot = self.expect(now, session, "tool finished", State::Yielded)?;
+        let left = &mut self.sessions[slot].calls_left;
+        if *left == 0 {
+            return Err(SchedulerError::ImpossibleEvent {
+                at: now,
+                event: "tool finished",
+                session,
+                state: "without a tool in flight",
+            });
+        }
+        *left -= 1;
+        self.tools_in_flight -= 1;
+        self.tool_wait.observe(queue_delay.as_secs());
+        Ok(())
+    }
+
+    /// Puts a turn into the waiting order: ready now, or again after a preemption.
+    pub(crate) fn enqueue(&mut self, now: Time, slot: u32) {
+        let sequence = self.next_sequence();
+        let s = &mut self.sessions[slot];
+        s.state = State::Waiting;
+        if s.preempted_seq.is_none() {
+            s.ready = now;
+            s.ready_seq = sequence;
+            s.last_scheduled = None;
+        }
+        self.match_prefix(slot);
+        self.count_owed(slot);
+        self.rank_waiting(now, slot);
+    }
+
+    /// Completes a session that holds nothing any more.
+    pub(crate) fn finish_session(&mut self, now: Time, slot: u32) {
+        let session = self.sessions.remove(slot);
+        debug_assert!(
+            session.blocks.is_empty(),
+            "a complete session holds no block"
+        );
+        self.in_flight -= 1;
+        self.policy.admission.ended(session.id);
+        self.emit(
+            now,
+            Info::SessionEnded {
+                session: session.id,
+            },
+        );
+    }
+
+    /// Adds what follows a turn's end to the tool counters.
+    pub(crate) fn begin_yield(&mut self, now: Time, slot: u32) {
+        let s = &mut self.sessions[slot];
+        if let Then::Yield { tool, calls } = s.then {
+            s.yielded_at = now;
+            s.tool = tool;
+            s.calls_left = calls;
+            self.tools_in_flight += u64::from(calls);
+        }
+    }
+
+    fn timer(&mut self, now: Time) -> Result<(), SchedulerError> {
+        if self.tick.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.tick = None;
+        if self.backlog.is_empty() && self.pinned.is_empty() {
+            return Ok(());
+        }
+        self.reconsider_pins(now);
+        self.run_admission(now)
+    }
+
+    /// While sessions queue or pins exist, a tick follows one interval after the last one.
+    pub(crate) fn arm_tick(&mut self, now: Time) {
+        if self.tick.is_some() || (self.backlog.is_empty() && self.pinned.is_empty()) {
+            return;
+        }
+        self.tick = self.policy.admission.tick().map(|interval| now + interval);
+    }
+}

@@ -1,0 +1,223 @@
+//! One session inside the scheduler: its turn, its blocks, its counters. And the table of them.
+
+use rustc_hash::FxHashMap;
+use units::{BlockId, BlockSize, Blocks, Nanos, SessionId, Time, Tokens};
+
+use crate::event::{Then, ToolClass};
+use crate::info::TurnUsage;
+use crate::lineage::Lineage;
+use crate::policy::{Keep, PinView, Rank, TurnView};
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Waits for admission.
+    Queued,
+    /// Its turn waits for a start.
+    Waiting,
+    /// Its turn runs.
+    Running,
+    /// Its tools run (or a human thinks).
+    Yielded,
+}
+
+impl State {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued for admission",
+            Self::Waiting => "waiting for a start",
+            Self::Running => "running a turn",
+            Self::Yielded => "yielded to its tools",
+        }
+    }
+}
+
+/// KV kept for a session while its tools run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pin {
+    pub(crate) reload: Nanos,
+    pub(crate) keep: Keep,
+    /// From when on it is stale; kept up to date by [`crate::Scheduler`].
+    pub(crate) stale_from: Option<Time>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) arrival: Time,
+    pub(crate) state: State,
+    pub(crate) lineage: Lineage,
+
+    // The current turn.
+    pub(crate) turn: u32,
+    pub(crate) prompt: Tokens,
+    pub(crate) output: Tokens,
+    pub(crate) then: Then,
+    pub(crate) generated: Tokens,
+    /// Tokens in KV.
+    pub(crate) computed: Tokens,
+    /// Tokens in the step being planned or executed.
+    pub(crate) scheduled: Tokens,
+    /// Positions whose content was computed before, by any turn of the session.
+    pub(crate) seen: Tokens,
+    pub(crate) usage: TurnUsage,
+
+    /// Blocks that the turn or the pin holds, shallow to deep.
+    pub(crate) blocks: Vec<BlockId>,
+    /// How many of them are registered in the prefix cache.
+    pub(crate) registered: usize,
+    /// While waiting: leading full blocks that a start would find in KV.
+    pub(crate) hit: Blocks,
+    /// Blocks the turn still has to allocate, as counted in the scheduler's sum.
+    pub(crate) owed: Blocks,
+
+    // Places and times.
+    pub(crate) ready: Time,
+    pub(crate) last_scheduled: Option<Time>,
+    pub(crate) started: bool,
+    pub(crate) ready_seq: u64,
+    pub(crate) start_seq: u64,
+    pub(crate) preempted_seq: Option<u64>,
+    pub(crate) rank: Rank,
+    pub(crate) rank_stale: bool,
+    pub(crate) session_service: Tokens,
+
+    // The tool phase.
+    pub(crate) yielded_at: Time,
+    pub(crate) tool: ToolClass,
+    pub(crate) calls_left: u32,
+    pub(crate) pin: Option<Pin>,
+    /// Whether the current turn found its session's pin when it became ready.
+    pub(crate) kept_warm: bool,
+}
+
+impl Session {
+    /// Tokens whose KV the next sample needs: the prompt and all that was generated.
+    #[inline]
+    pub(crate) fn total(&self) -> Tokens {
+        self.prompt + self.generated
+    }
+
+    /// Tokens to compute before the next sample, for a running turn.
+    #[inline]
+    pub(crate) fn missing(&self) -> Tokens {
+        self.total() - self.computed
+    }
+
+    #[inline]
+    pub(crate) fn decoding(&self) -> bool {
+        self.state == State::Running && self.computed >= self.prompt && self.missing() == Tokens(1)
+    }
+
+    /// Most full blocks a start may hit: never the last token, whose sample needs it computed.
+    pub(crate) fn hit_limit(&self, size: BlockSize) -> Blocks {
+        size.filled_by(self.total().saturating_sub(Tokens(1)))
+    }
+
+    pub(crate) fn view(&self, size: BlockSize) -> TurnView {
+        let missing = match self.state {
+            State::Running => self.missing(),
+            _ => self.total().saturating_sub(size.capacity(self.hit)),
+        };
+        TurnView {
+            session: self.id,
+            arrival: self.arrival,
+            ready: self.ready,
+            last_scheduled: self.last_scheduled,
+            ready_seq: self.ready_seq,
+            start_seq: self.start_seq,
+            preempted_seq: self.preempted_seq,
+            prompt: self.prompt,
+            generated: self.generated,
+            missing,
+            decoding: self.decoding(),
+            started: self.started,
+            held: Blocks(self.blocks.len() as u64),
+            pinned: self.pin.is_some(),
+            session_service: self.session_service,
+            turn_service: self.usage.scheduled,
+        }
+    }
+
+    pub(crate) fn pin_view(&self, pin: &Pin) -> PinView {
+        PinView {
+            session: self.id,
+            tool: self.tool,
+            since: self.yielded_at,
+            context: self.computed,
+            blocks: Blocks(self.blocks.len() as u64),
+            reload: pin.reload,
+            next_turn_waits: self.state == State::Waiting,
+            keep: pin.keep,
+        }
+    }
+}
+
+/// Sessions in flight or in the backlog; slots are reused, so memory follows those, not the trace.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sessions {
+    slots: Vec<Option<Session>>,
+    free: Vec<u32>,
+    by_id: FxHashMap<SessionId, u32>,
+}
+
+impl Sessions {
+    pub(crate) fn insert(&mut self, session: Session) -> u32 {
+        let id = session.id;
+        let slot = if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = Some(session);
+            slot
+        } else {
+            self.slots.push(Some(session));
+            u32::try_from(self.slots.len() - 1).expect("session ids are 32 bits")
+        };
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Session {
+        let session = self.slots[slot as usize].take().expect("a live slot");
+        self.by_id.remove(&session.id);
+        self.free.push(slot);
+        session
+    }
+
+    #[inline]
+    pub(crate) fn find(&self, id: SessionId) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Whether a session lives in the slot and its turn runs.
+    pub(crate) fn is_running(&self, slot: u32) -> bool {
+        self.slots[slot as usize]
+            .as_ref()
+            .is_some_and(|s| s.state == State::Running)
+    }
+
+    /// All sessions, in order of slot.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().flatten()
+    }
+}
+
+impl std::ops::Index<u32> for Sessions {
+    type Output = Session;
+    #[inline]
+    fn index(&self, slot: u32) -> &Session {
+        self.slots[slot as usize].as_ref().expect("a live slot")
+    }
+}
+
+impl std::ops::IndexMut<u32> for Sessions {
+    #[inline]
+    fn index_mut(&mut self, slot: u32) -> &mut Session {
+        self.slots[slot as usize].as_mut().expect("a live slot")
+    }
+}
+
+impl crate::policy::InFlight for Sessions {
+    fn held(&self, session: SessionId) -> Blocks {
+        self.find(session)
+            .map_or(Blocks::ZERO, |slot| Blocks(self[slot].blocks.len() as u64))
+    }
+}

@@ -1,0 +1,205 @@
+//! The waiting pass: turns start, in the policy's order, while budget, places and blocks remain.
+
+use units::{Blocks, SessionId, Time, Tokens};
+
+use crate::config::HeadOfLine;
+use crate::error::SchedulerError;
+use crate::info::Info;
+use crate::policy::{Claim, Shrink, StartRule};
+use crate::running_pass::Wanted;
+use crate::scheduler::Scheduler;
+use crate::session::State;
+
+/// What a start takes from the pool.
+#[derive(Clone, Copy, Debug)]
+struct Bill {
+    /// Found blocks that are free now and will be held.
+    idle_hits: Blocks,
+    /// Blocks that the session's own pin frees on take-over.
+    own_rest: Blocks,
+    /// New blocks that the start rule wants room for beyond the chunk; zero if it wants none.
+    reserve: Blocks,
+}
+
+impl Scheduler {
+    /// Starts waiting turns while budget and running places remain.
+    pub(crate) fn waiting_pass(
+        &mut self,
+        now: Time,
+        budget: &mut Tokens,
+    ) -> Result<(), SchedulerError> {
+        let mut last: Option<([i64; 3], SessionId)> = None;
+        while *budget > Tokens::ZERO && self.running.len() < self.config.max_running {
+            let Some((key, session, slot)) = self.waiting.after(last) else {
+                break;
+            };
+            match self.fit_start(now, slot, *budget) {
+                Some(wanted) => {
+                    self.start(now, slot, wanted);
+                    *budget -= wanted.tokens;
+                }
+                None if self.config.head_of_line == HeadOfLine::Stop => break,
+                None => last = Some((key, session)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The first chunk of a start, if there is or can be made room for it.
+    fn fit_start(&mut self, now: Time, slot: u32, budget: Tokens) -> Option<Wanted> {
+        loop {
+            let wanted = self.wanted(now, slot, budget);
+            let bill = self.bill(slot);
+            let room = self.pool.free() + bill.own_rest;
+            if self.start_needs(slot, bill, wanted.tokens) <= room {
+                return Some(wanted);
+            }
+            let claimant = self.sessions[slot].id;
+            let idle = self.running.is_empty();
+            let claim = if idle {
+                Claim::WaitingIdle
+            } else {
+                Claim::Waiting
+            };
+            let stale = self.stale_blocks(now);
+            if self.start_needs(slot, bill, wanted.tokens) <= room + stale {
+                // Enough is there for the taking; take what the first chunk needs.
+                while self.chunk_needs(slot, self.bill(slot), wanted.tokens)
+                    > self.pool.free() + self.bill(slot).own_rest
+                {
+                    if !self.reclaim_pin(now, claim, claimant, false) {
+                        return None;
+                    }
+                }
+                return Some(wanted);
+            }
+            if bill.reserve == Blocks::ZERO && self.policy.order.shrink() != Shrink::Never {
+                let fits = |n| self.chunk_needs(slot, bill, n) <= room;
+                let tokens = self.halve_until(wanted.tokens, fits);
+                if fits(tokens) {
+                    return Some(Wanted {
+                        tokens,
+                        liftable: false,
+                        ..wanted
+                    });
+                }
+            }
+            if !self.reclaim_pin(now, claim, claimant, true) {
+                return None;
+            }
+        }
+    }
+
+    fn bill(&self, slot: u32) -> Bill {
+        let s = &self.sessions[slot];
+        let size = self.config.block_size;
+        let free_shared = |k: u64| {
+            self.pool
+                .lookup(s.lineage.at(k, s.id).0)
+                .is_some_and(|b| self.pool.is_free(b))
+        };
+        let (idle_hits, own_rest) = if s.pin.is_some() {
+            let hit = usize::try_from(s.hit.get()).unwrap_or(usize::MAX);
+            let rest = s.blocks[hit..]
+                .iter()
+                .filter(|&&b| self.pool.has_one_holder(b))
+                .count();
+            (Blocks::ZERO, Blocks(rest as u64))
+        } else {
+            // Nobody but the session itself can hold its own blocks, so unpinned ones are free.
+            let shared = s.lineage.shared().min(s.hit);
+            let idle_shared = (0..shared.get()).filter(|&k| free_shared(k)).count();
+            (s.hit - shared + Blocks(idle_shared as u64), Blocks::ZERO)
+        };
+        let reserve = match self.policy.order.start_rule() {
+            StartRule::FirstChunk => Blocks::ZERO,
+            StartRule::WholePromptAndMeanOutput => {
+                // Exact: ceil((total + sum / count) / block), without a float.
+                let count = self.outputs_count.max(1);
+                let tokens = s.total().get() * count + self.outputs_sum;
+                let blocks = Blocks(tokens.div_ceil(count * size.tokens().get()));
+                // A mean above what the pool holds must not lock everyone out.
+                blocks.min(self.pool.usable()) - s.hit
+            }
+        };
+        Bill {
+            idle_hits,
+            own_rest,
+            reserve,
+        }
+    }
+
+    /// Blocks that the first chunk takes.
+    fn chunk_needs(&self, slot: u32, bill: Bill, tokens: Tokens) -> Blocks {
+        let size = self.config.block_size;
+        let hit = self.sessions[slot].hit;
+        size.to_hold(size.capacity(hit) + tokens) - hit + bill.idle_hits
+    }
+
+    /// Blocks that must be there before the turn may start.
+    fn start_needs(&self, slot: u32, bill: Bill, tokens: Tokens) -> Blocks {
+        self.chunk_needs(slot, bill, tokens)
+            .max(bill.reserve + bill.idle_hits)
+    }
+
+    /// Moves a turn from waiting to running, with what it finds in KV, and schedules its chunk.
+    fn start(&mut self, now: Time, slot: u32, wanted: Wanted) {
+        let size = self.config.block_size;
+        let s = &self.sessions[slot];
+        debug_assert!(
+            s.pin.is_some() || !self.config.prefix_caching || {
+                let found = |k: &u64| self.pool.lookup(s.lineage.at(*k, s.id).0).is_some();
+                let limit = s.hit_limit(size).get();
+                (0..limit).take_while(found).count() as u64 == s.hit.get()
+            },
+            "the tracked hit is what a look-up finds"
+        );
+        self.waiting.remove(s.rank, s.id);
+        let hit = s.hit;
+        let kept = usize::try_from(hit.get()).expect("fewer blocks than memory");
+        if s.pin.is_some() {
+            self.take_over_pin(now, slot, kept);
+        } else {
+            for k in 0..hit.get() {
+                let s = &mut self.sessions[slot];
+                let ident = s.lineage.at(k, s.id).0;
+                let block = self.pool.lookup(ident).expect("the tracked hit is there");
+                self.pool.hold(block);
+                s.blocks.push(block);
+            }
+            self.sessions[slot].registered = kept;
+        }
+        let sequence = self.next_sequence();
+        let s = &mut self.sessions[slot];
+        let first_start = !s.started;
+        s.state = State::Running;
+        s.computed = size.capacity(hit);
+        s.started = true;
+        s.start_seq = sequence;
+        s.preempted_seq = None;
+        s.rank_stale = true;
+        let (session, turn, hit) = (s.id, s.turn, s.computed);
+        if first_start {
+            self.counters.prompt += s.prompt.get();
+            self.counters.hit += hit.get();
+            let (came_back_cold, delay) = (turn > 0 && !s.kept_warm, now.since(s.ready));
+            if came_back_cold {
+                self.policy.retention.cold_resume(delay);
+            }
+        }
+        self.ranks_stale = true;
+        self.running.push(slot);
+        self.stale.forget();
+        self.changed = true;
+        self.emit(
+            now,
+            Info::TurnStarted {
+                session,
+                turn,
+                hit,
+                first_start,
+            },
+        );
+        self.schedule(now, slot, wanted);
+    }
+}
