@@ -51,7 +51,10 @@ impl Time {
     }
 
     /// Seconds since the run began, for reports. Exact below 104 days (2^53 ns).
-    #[expect(clippy::cast_precision_loss, reason = "for reports only; the doc says the limit")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "for reports only; the doc says the limit"
+    )]
     pub fn as_secs(self) -> f64 {
         self.0 as f64 / 1e9
     }
@@ -118,7 +121,11 @@ impl Add<Nanos> for Time {
     type Output = Self;
     #[inline]
     fn add(self, span: Nanos) -> Self {
-        Self(self.0.checked_add(span.0).expect("the clock passed 2^64 ns"))
+        Self(
+            self.0
+                .checked_add(span.0)
+                .expect("the clock passed 2^64 ns"),
+        )
     }
 }
 
