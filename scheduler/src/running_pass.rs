@@ -61,7 +61,7 @@ impl Scheduler {
     /// How many tokens the turn takes if blocks are no issue.
     pub(crate) fn wanted(&self, now: Time, slot: u32, budget: Tokens) -> Wanted {
         let s = &self.sessions[slot];
-        if s.decoding() {
+        if s.decoding(self.config.block_size) {
             return Wanted {
                 tokens: Tokens(1),
                 phase: Phase::Decode,

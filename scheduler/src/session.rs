@@ -104,9 +104,20 @@ impl Session {
         self.total() - self.computed
     }
 
+    /// Tokens in KV: those of a running turn, those that a start of a waiting one would find.
     #[inline]
-    pub(crate) fn decoding(&self) -> bool {
-        self.state == State::Running && self.computed >= self.prompt && self.missing() == Tokens(1)
+    fn in_kv(&self, size: BlockSize) -> Tokens {
+        match self.state {
+            State::Running => self.computed,
+            _ => size.capacity(self.hit),
+        }
+    }
+
+    /// All of the prompt is in KV and exactly one token is missing.
+    #[inline]
+    pub(crate) fn decoding(&self, size: BlockSize) -> bool {
+        let in_kv = self.in_kv(size);
+        in_kv >= self.prompt && in_kv + Tokens(1) == self.total()
     }
 
     /// Most full blocks a start may hit: never the last token, whose sample needs it computed.
@@ -115,10 +126,6 @@ impl Session {
     }
 
     pub(crate) fn view(&self, size: BlockSize) -> TurnView {
-        let missing = match self.state {
-            State::Running => self.missing(),
-            _ => self.total().saturating_sub(size.capacity(self.hit)),
-        };
         TurnView {
             session: self.id,
             arrival: self.arrival,
@@ -129,8 +136,8 @@ impl Session {
             preempted_seq: self.preempted_seq,
             prompt: self.prompt,
             generated: self.generated,
-            missing,
-            decoding: self.decoding(),
+            missing: self.total().saturating_sub(self.in_kv(size)),
+            decoding: self.decoding(size),
             started: self.started,
             held: Blocks(self.blocks.len() as u64),
             pinned: self.pin.is_some(),
