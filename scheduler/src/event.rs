@@ -44,6 +44,9 @@ pub struct Arrival {
     pub peak: Tokens,
     /// Its first turn.
     pub turn: TurnRequest,
+    /// Whether the load generator says that no session follows. A replay knows; an online server
+    /// cannot. Only the released MARS code asks.
+    pub last_of_load: bool,
 }
 
 /// One model call as it enters the engine.
@@ -58,6 +61,8 @@ pub struct TurnRequest {
     pub output: Tokens,
     /// What follows. Policies learn it when the turn ends.
     pub then: Then,
+    /// Whether the agent's client flags this as the session's last turn.
+    pub flagged_last: bool,
 }
 
 /// What follows a turn.

@@ -1,6 +1,6 @@
 //! The scheduler object: its state, its entry points, and one planning round.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use rustc_hash::FxHashMap;
 use units::{BlockId, Blocks, GroupId, Nanos, SessionId, Time, Tokens};
@@ -11,7 +11,7 @@ use crate::event::{Arrival, Event, Then, ToolClass, TurnRequest};
 use crate::info::{Info, TurnUsage, Unpin};
 use crate::lineage::Lineage;
 use crate::plan::StepPlan;
-use crate::policy::{Backlog, Candidate, Policy, Rank};
+use crate::policy::{Backlog, Candidate, Policy, Rank, Trigger};
 use crate::pool::Pool;
 use crate::session::{Session, Sessions, State};
 use crate::telemetry::{Ema, PrefillCost, Telemetry};
@@ -56,6 +56,10 @@ pub struct Scheduler {
     pub(crate) pinned: BTreeSet<SessionId>,
     pub(crate) in_flight: usize,
     pub(crate) owed: Blocks,
+    /// Tokens in KV of the turns that run.
+    pub(crate) running_context: Tokens,
+    /// Turns that wait outside the turn window, in order of arrival.
+    outside: VecDeque<u32>,
     /// Chunks of this round that a liftable quantum cut.
     pub(crate) capped: Vec<u32>,
     pub(crate) stale: crate::pins::StaleBlocks,
@@ -105,6 +109,8 @@ impl Scheduler {
             pinned: BTreeSet::new(),
             in_flight: 0,
             owed: Blocks::ZERO,
+            running_context: Tokens::ZERO,
+            outside: VecDeque::new(),
             capped: Vec::new(),
             stale: crate::pins::StaleBlocks::default(),
             tools_in_flight: 0,
@@ -180,6 +186,7 @@ impl Scheduler {
             tools_in_flight: self.tools_in_flight,
             tool_cores: self.config.tool_cores,
             tool_wait_s: self.tool_wait.get().unwrap_or(0.0),
+            running_context: self.running_context,
             mean_output: if self.outputs_count == 0 {
                 0.0
             } else {
@@ -206,7 +213,7 @@ impl Scheduler {
                 self.tool_phase_over(now, slot);
                 self.drop_pin(now, slot, Unpin::SessionOver);
                 self.finish_session(now, slot);
-                self.run_admission(now)?;
+                self.run_admission(now, Trigger::SessionEnd)?;
             }
             Event::Timer => self.timer(now)?,
         }
@@ -230,6 +237,7 @@ impl Scheduler {
             self.plan.chunks.clear();
             self.changed = false;
             self.expire_pins(now);
+            self.move_ranks(now);
             self.refresh_waiting_ranks(now);
             self.order_running(now);
             let mut budget = self.config.token_budget;
@@ -256,12 +264,7 @@ impl Scheduler {
                 };
             }
         }
-        if self.policy.order.wants_feedback() {
-            for chunk in &self.plan.chunks {
-                let view = self.sessions[chunk.slot].view(self.config.block_size);
-                self.policy.order.scheduled(&view, chunk.tokens);
-            }
-        }
+        self.tell_planned();
         self.counters.steps += 1;
         if cfg!(debug_assertions) && self.counters.steps.is_multiple_of(1024) {
             self.check(now)?;
@@ -374,6 +377,7 @@ impl Scheduler {
             prompt: arrival.turn.prompt,
             output: arrival.turn.output,
             then: arrival.turn.then,
+            flagged_last: arrival.turn.flagged_last,
             generated: Tokens::ZERO,
             computed: Tokens::ZERO,
             scheduled: Tokens::ZERO,
@@ -400,6 +404,7 @@ impl Scheduler {
             calls_left: 0,
             pin: None,
             kept_warm: false,
+            released_at: now,
         });
         self.emit(
             now,
@@ -416,7 +421,10 @@ impl Scheduler {
         };
         self.backlog.insert(candidate);
         self.policy.admission.arrived(now, &candidate);
-        self.run_admission(now)
+        if arrival.last_of_load {
+            self.policy.admission.load_over();
+        }
+        self.run_admission(now, Trigger::Arrival)
     }
 
     fn turn_ready(
@@ -435,6 +443,7 @@ impl Scheduler {
         s.prompt = turn.prompt;
         s.output = turn.output;
         s.then = turn.then;
+        s.flagged_last = turn.flagged_last;
         s.generated = Tokens::ZERO;
         s.seen = s.seen.min(turn.reused);
         s.usage = TurnUsage::default();
@@ -480,15 +489,76 @@ impl Scheduler {
     pub(crate) fn enqueue(&mut self, now: Time, slot: u32) {
         let sequence = self.next_sequence();
         let s = &mut self.sessions[slot];
-        s.state = State::Waiting;
         if s.preempted_seq.is_none() {
             s.ready = now;
             s.ready_seq = sequence;
             s.last_scheduled = None;
+            let full = |window| self.waiting.len() + self.running.len() >= window;
+            if self.policy.order.turn_window().is_some_and(full) {
+                s.state = State::Outside;
+                self.outside.push_back(slot);
+                return;
+            }
         }
+        self.enter_window(now, slot);
+    }
+
+    /// Enters a turn into the waiting order.
+    fn enter_window(&mut self, now: Time, slot: u32) {
+        let s = &mut self.sessions[slot];
+        s.state = State::Waiting;
+        let again = s.preempted_seq.is_some();
         self.match_prefix(slot);
         self.count_owed(slot);
+        if !again && self.policy.order.wants_feedback() {
+            let view = self.sessions[slot].view(self.config.block_size);
+            self.policy.order.turn_ready(&view);
+        }
         self.rank_waiting(now, slot);
+    }
+
+    /// Lets turns in from outside the turn window while it has room.
+    pub(crate) fn fill_window(&mut self, now: Time) {
+        let Some(window) = self.policy.order.turn_window() else {
+            return;
+        };
+        while self.waiting.len() + self.running.len() < window
+            && let Some(slot) = self.outside.pop_front()
+        {
+            self.enter_window(now, slot);
+        }
+    }
+
+    /// Tells an order that wants it what the step gives to whom.
+    fn tell_planned(&mut self) {
+        if !self.policy.order.wants_feedback() {
+            return;
+        }
+        let size = self.config.block_size;
+        let seen = |chunk: &crate::plan::Chunk| (self.sessions[chunk.slot].view(size), chunk.tokens);
+        let step: Vec<_> = self.plan.chunks.iter().map(seen).collect();
+        self.policy.order.planned(&step);
+    }
+
+    /// Asks an order that wants it whose rank moved by what was planned before.
+    fn move_ranks(&mut self, now: Time) {
+        if !self.policy.order.wants_feedback() {
+            return;
+        }
+        let mut moved = Vec::new();
+        self.policy.order.before_step(&mut moved);
+        for session in moved {
+            match self.sessions.find(session) {
+                Some(slot) if self.sessions[slot].state == State::Waiting => {
+                    self.rerank_waiting(now, slot);
+                }
+                Some(slot) => {
+                    self.sessions[slot].rank_stale = true;
+                    self.ranks_stale = true;
+                }
+                None => {}
+            }
+        }
     }
 
     /// Completes a session that holds nothing any more.
@@ -500,6 +570,8 @@ impl Scheduler {
         );
         self.in_flight -= 1;
         self.policy.admission.ended(session.id);
+        self.policy.order.session_ended(session.id);
+        self.policy.retention.session_ended(session.turn + 1);
         self.emit(
             now,
             Info::SessionEnded {
@@ -528,7 +600,7 @@ impl Scheduler {
             return Ok(());
         }
         self.reconsider_pins(now);
-        self.run_admission(now)
+        self.run_admission(now, Trigger::Tick)
     }
 
     /// While sessions queue or pins exist, a tick follows one interval after the last one.
@@ -536,6 +608,7 @@ impl Scheduler {
         if self.tick.is_some() || (self.backlog.is_empty() && self.pinned.is_empty()) {
             return;
         }
-        self.tick = self.policy.admission.tick().map(|interval| now + interval);
+        let intervals = [self.policy.admission.tick(), self.policy.retention.tick()];
+        self.tick = intervals.into_iter().flatten().min().map(|interval| now + interval);
     }
 }

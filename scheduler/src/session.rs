@@ -13,6 +13,8 @@ use crate::policy::{Keep, PinView, Rank, TurnView};
 pub(crate) enum State {
     /// Waits for admission.
     Queued,
+    /// Its turn waits outside the turn window.
+    Outside,
     /// Its turn waits for a start.
     Waiting,
     /// Its turn runs.
@@ -25,6 +27,7 @@ impl State {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued for admission",
+            Self::Outside => "waiting outside the turn window",
             Self::Waiting => "waiting for a start",
             Self::Running => "running a turn",
             Self::Yielded => "yielded to its tools",
@@ -53,6 +56,7 @@ pub(crate) struct Session {
     pub(crate) prompt: Tokens,
     pub(crate) output: Tokens,
     pub(crate) then: Then,
+    pub(crate) flagged_last: bool,
     pub(crate) generated: Tokens,
     /// Tokens in KV.
     pub(crate) computed: Tokens,
@@ -89,6 +93,8 @@ pub(crate) struct Session {
     pub(crate) pin: Option<Pin>,
     /// Whether the current turn found its session's pin when it became ready.
     pub(crate) kept_warm: bool,
+    /// When the session's KV was last let go after a yield.
+    pub(crate) released_at: Time,
 }
 
 impl Session {
@@ -141,6 +147,7 @@ impl Session {
             started: self.started,
             held: Blocks(self.blocks.len() as u64),
             pinned: self.pin.is_some(),
+            flagged_last: self.flagged_last,
             session_service: self.session_service,
             turn_service: self.usage.scheduled,
         }
@@ -154,7 +161,7 @@ impl Session {
             context: self.computed,
             blocks: Blocks(self.blocks.len() as u64),
             reload: pin.reload,
-            next_turn_waits: self.state == State::Waiting,
+            next_turn_waits: matches!(self.state, State::Waiting | State::Outside),
             keep: pin.keep,
         }
     }

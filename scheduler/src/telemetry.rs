@@ -51,6 +51,8 @@ pub struct Telemetry {
     pub tool_cores: u32,
     /// Smoothed run-queue delay of tool calls, seconds; 0 before the first.
     pub tool_wait_s: f64,
+    /// Tokens in KV of all turns that run.
+    pub running_context: units::Tokens,
     /// Mean output length of the turns that ended, tokens; 0 before the first.
     pub mean_output: f64,
 }

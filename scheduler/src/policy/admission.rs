@@ -23,11 +23,15 @@ pub trait Admission: Debug + Send {
     fn admit(
         &mut self,
         now: Time,
+        why: Trigger,
         telemetry: &Telemetry,
         backlog: &Backlog,
         in_flight: &dyn InFlight,
         admit: &mut Vec<SessionId>,
     ) -> Option<Window>;
+
+    /// The load generator says that no session follows the one that arrives now.
+    fn load_over(&mut self) {}
 
     /// An admitted session completed.
     fn ended(&mut self, session: SessionId) {
@@ -39,6 +43,19 @@ pub trait Admission: Debug + Send {
     fn tick(&self) -> Option<Nanos> {
         None
     }
+}
+
+/// Why the policy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// A session arrived.
+    Arrival,
+    /// One or more turns ended.
+    TurnEnd,
+    /// A session completed with its last tool.
+    SessionEnd,
+    /// The control interval passed.
+    Tick,
 }
 
 /// A session that waits for admission, as the policy sees it.

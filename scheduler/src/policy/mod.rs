@@ -9,9 +9,9 @@ mod admission;
 mod order;
 mod retention;
 
-pub use admission::{Admission, Backlog, Candidate, InFlight};
+pub use admission::{Admission, Backlog, Candidate, InFlight, Trigger};
 pub use order::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
-pub use retention::{Claim, Keep, PinView, Retention, Yielding};
+pub use retention::{Claim, Keep, PinView, Resume, Retention, Yielding};
 
 /// One of each part, under one name.
 #[derive(Debug)]

@@ -33,14 +33,45 @@ pub trait Order: Debug + Send {
         StartRule::FirstChunk
     }
 
-    /// A turn was given `tokens` in this step.
-    fn scheduled(&mut self, turn: &TurnView, tokens: Tokens) {
-        let _ = (turn, tokens);
+    /// Turns inside the engine at once, running and waiting; later ones queue outside in order of
+    /// arrival. `None` for no such limit.
+    fn turn_window(&self) -> Option<usize> {
+        None
     }
 
-    /// Whether [`Order::scheduled`] wants to be told.
+    /// Whether the hooks below want to be called.
     fn wants_feedback(&self) -> bool {
         false
+    }
+
+    /// A turn became ready.
+    fn turn_ready(&mut self, turn: &TurnView) {
+        let _ = turn;
+    }
+
+    /// A round of planning begins: appends the sessions whose rank changes by what was planned since.
+    fn before_step(&mut self, moved: &mut Vec<SessionId>) {
+        let _ = moved;
+    }
+
+    /// A step was planned: each turn in it with its tokens.
+    fn planned(&mut self, step: &[(TurnView, Tokens)]) {
+        let _ = step;
+    }
+
+    /// A running turn was preempted.
+    fn preempted(&mut self, turn: &TurnView) {
+        let _ = turn;
+    }
+
+    /// A turn ended.
+    fn turn_ended(&mut self, turn: &TurnView) {
+        let _ = turn;
+    }
+
+    /// A session completed.
+    fn session_ended(&mut self, session: SessionId) {
+        let _ = session;
     }
 }
 
@@ -117,6 +148,8 @@ pub struct TurnView {
     pub held: Blocks,
     /// Whether its session's KV is pinned for it.
     pub pinned: bool,
+    /// Whether the agent's client flagged it as its session's last.
+    pub flagged_last: bool,
     /// Tokens computed for the session so far, all turns, recomputation included.
     pub session_service: Tokens,
     /// The same for this turn.

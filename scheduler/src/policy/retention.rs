@@ -43,9 +43,19 @@ pub trait Retention: Debug + Send {
         let _ = (tool, wall);
     }
 
-    /// A turn that came back after its KV was gone waited `delay` from ready to its first start.
-    fn cold_resume(&mut self, delay: Nanos) {
-        let _ = delay;
+    /// A session's next turn started after the session's KV had been let go.
+    fn cold_resume(&mut self, resume: Resume) {
+        let _ = resume;
+    }
+
+    /// A session completed after `turns` turns.
+    fn session_ended(&mut self, turns: u32) {
+        let _ = turns;
+    }
+
+    /// Time between reconsiderations of the pins that exist; `None` for none.
+    fn tick(&self) -> Option<Nanos> {
+        None
     }
 
     /// Grows whenever an observation may have changed [`Retention::stale_from`].
@@ -101,6 +111,15 @@ pub struct PinView {
     pub next_turn_waits: bool,
     /// What was decided last.
     pub keep: Keep,
+}
+
+/// How a turn came back without its KV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// From ready to its first start.
+    pub queued: Nanos,
+    /// From the instant its session's KV was let go to its first start.
+    pub since_release: Nanos,
 }
 
 /// Who wants a pin's blocks.
