@@ -170,7 +170,7 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         let given_back = s.scheduled;
         s.scheduled = Tokens::ZERO;
-        s.session_service -= given_back;
+        s.service -= given_back;
         s.usage.scheduled -= given_back;
         let computed = usize::try_from(size.filled_by(s.computed).get()).unwrap_or(usize::MAX);
         if given_back > Tokens::ZERO {
@@ -221,7 +221,7 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         s.scheduled = wanted.tokens;
         s.last_scheduled = Some(now);
-        s.session_service += wanted.tokens;
+        s.service += wanted.tokens;
         s.usage.scheduled += wanted.tokens;
         self.plan.chunks.push(Chunk {
             session: s.id,
@@ -290,7 +290,7 @@ impl Scheduler {
             self.allocate(now, slot, extra);
             let s = &mut self.sessions[slot];
             s.scheduled += extra;
-            s.session_service += extra;
+            s.service += extra;
             s.usage.scheduled += extra;
             let (session, samples) = (s.id, s.scheduled == s.missing());
             let chunk = self

@@ -193,6 +193,10 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`SchedulerError`] when the event cannot have happened or a policy decides what it may not.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an event is handed over, not lent"
+    )]
     pub fn handle(&mut self, now: Time, event: Event) -> Result<(), SchedulerError> {
         match event {
             Event::SessionArrived(arrival) => self.arrived(now, &arrival)?,
@@ -235,7 +239,7 @@ impl Scheduler {
             let mut budget = self.config.token_budget;
             let preempted = self.running_pass(now, &mut budget)?;
             if !preempted {
-                self.waiting_pass(now, &mut budget)?;
+                self.waiting_pass(now, &mut budget);
             }
             self.lift_quanta(now, budget);
             if !self.plan.chunks.is_empty() {
@@ -353,13 +357,12 @@ impl Scheduler {
             return Ok(());
         }
         let group = arrival.shared.map(|(group, tokens)| {
-            let lineage = match self.groups.get(&group) {
-                Some(&lineage) => lineage,
-                None => {
-                    let lineage = self.fresh_lineage();
-                    self.groups.insert(group, lineage);
-                    lineage
-                }
+            let lineage = if let Some(&known) = self.groups.get(&group) {
+                known
+            } else {
+                let fresh = self.fresh_lineage();
+                self.groups.insert(group, fresh);
+                fresh
             };
             (lineage, size.filled_by(tokens))
         });
@@ -394,7 +397,7 @@ impl Scheduler {
                 until: Time::NEVER,
             },
             rank_stale: false,
-            session_service: Tokens::ZERO,
+            service: Tokens::ZERO,
             yielded_at: now,
             tool: ToolClass(0),
             calls_left: 0,

@@ -80,7 +80,8 @@ pub(crate) struct Session {
     pub(crate) preempted_seq: Option<u64>,
     pub(crate) rank: Rank,
     pub(crate) rank_stale: bool,
-    pub(crate) session_service: Tokens,
+    /// Tokens computed for it so far, all turns, recomputation included.
+    pub(crate) service: Tokens,
 
     // The tool phase.
     pub(crate) yielded_at: Time,
@@ -141,7 +142,7 @@ impl Session {
             started: self.started,
             held: Blocks(self.blocks.len() as u64),
             pinned: self.pin.is_some(),
-            session_service: self.session_service,
+            session_service: self.service,
             turn_service: self.usage.scheduled,
         }
     }

@@ -231,7 +231,7 @@ impl MarsWindow {
         out.push(candidate.session);
     }
 
-    /// Fills the free slots from the backlog (paper: PackQueue).
+    /// Fills the free slots from the backlog (the paper's `PackQueue`).
     fn pack(
         &mut self,
         now: Time,
@@ -258,7 +258,7 @@ impl MarsWindow {
         let mut within_budget = |candidate: &Candidate| {
             let fits = candidate.demand <= budget;
             if fits {
-                budget = budget - candidate.demand;
+                budget -= candidate.demand;
             }
             fits
         };

@@ -1,9 +1,13 @@
 //! Adaptive time-to-live pins: benefit of a warm resume less the price of the memory, for comparison
 //! with soft pins.
 //!
-//! Rule: pin until the `h` that maximises
-//! `F(h | elapsed) * (reload + queue delay)
-//!  - pi(u) * E[min(D, h) - elapsed | D > elapsed] * blocks / mean blocks missing per waiting turn`
+//! Rule: pin until the `h` that maximises benefit less price,
+//!
+//! ```text
+//! F(h | elapsed) * (reload + queue delay)
+//!     - pi(u) * E[min(D, h) - elapsed | D > elapsed] * blocks / mean blocks missing per waiting turn
+//! ```
+//!
 //! over the durations `h` on record; release when none is worth more than nothing. The price `pi`
 //! rises from 0 at the low mark of KV pressure (or when nobody waits) to 1 at the high mark. Asked
 //! again at every control tick.
