@@ -59,8 +59,19 @@ impl Batch {
             ..Self::default()
         };
         for chunk in &plan.chunks {
-            let table: Vec<u32> = scheduler.block_table(chunk.session).iter().map(|b| b.0).collect();
-            batch.push(chunk.session, chunk.context, chunk.tokens, chunk.samples, size, table)?;
+            let table: Vec<u32> = scheduler
+                .block_table(chunk.session)
+                .iter()
+                .map(|b| b.0)
+                .collect();
+            batch.push(
+                chunk.session,
+                chunk.context,
+                chunk.tokens,
+                chunk.samples,
+                size,
+                table,
+            )?;
         }
         Ok(batch)
     }

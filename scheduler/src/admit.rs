@@ -4,17 +4,22 @@ use units::Time;
 
 use crate::error::SchedulerError;
 use crate::info::Info;
+use crate::policy::Trigger;
 use crate::scheduler::Scheduler;
 
 impl Scheduler {
     /// Asks the policy who enters now, checks the answer and lets them in, in its order.
-    pub(crate) fn run_admission(&mut self, now: Time) -> Result<(), SchedulerError> {
+    pub(crate) fn run_admission(&mut self, now: Time, why: Trigger) -> Result<(), SchedulerError> {
         let telemetry = self.telemetry(now);
         let mut admit = Vec::new();
-        let window =
-            self.policy
-                .admission
-                .admit(now, &telemetry, &self.backlog, &self.sessions, &mut admit);
+        let window = self.policy.admission.admit(
+            now,
+            why,
+            &telemetry,
+            &self.backlog,
+            &self.sessions,
+            &mut admit,
+        );
         if let Some(window) = window {
             self.emit(now, Info::Window(window));
         }

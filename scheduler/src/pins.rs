@@ -1,8 +1,9 @@
 //! Pins: KV kept for a session while its tools run, until it comes back or somebody needs it more.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-use units::{Blocks, SessionId, Time};
+use units::{BlockId, Blocks, SessionId, Time};
 
 use crate::info::{Info, Unpin};
 use crate::policy::{Claim, Keep, Yielding};
@@ -39,7 +40,10 @@ impl Scheduler {
         };
         let keep = self.policy.retention.on_yield(now, &yielding, &telemetry);
         match keep {
-            Keep::Release => self.release_blocks(slot),
+            Keep::Release => {
+                self.sessions[slot].released_at = now;
+                self.release_blocks(slot);
+            }
             Keep::Pin { until } => {
                 self.note_expiry(until);
                 let s = &mut self.sessions[slot];
@@ -68,6 +72,8 @@ impl Scheduler {
 
     /// Gives all blocks back, deepest first, so that the deepest are lost first.
     pub(crate) fn release_blocks(&mut self, slot: u32) {
+        // Who holds a shared opening decides what stale pins would free.
+        self.stale.forget();
         let s = &mut self.sessions[slot];
         s.registered = 0;
         for block in s.blocks.drain(..).rev() {
@@ -80,6 +86,7 @@ impl Scheduler {
         if !self.forget_pin(now, slot, why) {
             return;
         }
+        self.sessions[slot].released_at = now;
         for &block in &self.sessions[slot].blocks {
             self.pool.unpin(block);
         }
@@ -129,7 +136,7 @@ impl Scheduler {
             let slot = self.slot_of_pin(id);
             let s = &self.sessions[slot];
             let keep = s.pin.as_ref().map(|pin| pin.keep);
-            if s.state == State::Waiting {
+            if s.state != State::Yielded {
                 continue;
             }
             match keep {
@@ -152,7 +159,7 @@ impl Scheduler {
         for id in self.pinned.iter().copied().collect::<Vec<_>>() {
             let slot = self.slot_of_pin(id);
             let s = &self.sessions[slot];
-            let Some(pin) = s.pin.as_ref().filter(|_| s.state != State::Waiting) else {
+            let Some(pin) = s.pin.as_ref().filter(|_| s.state == State::Yielded) else {
                 continue;
             };
             let view = s.pin_view(pin);
@@ -167,7 +174,7 @@ impl Scheduler {
         }
     }
 
-    /// Blocks that stale pins hold and would free.
+    /// Blocks that would become free if every stale pin ended.
     pub(crate) fn stale_blocks(&mut self, now: Time) -> Blocks {
         if self.pinned.is_empty() {
             return Blocks::ZERO;
@@ -179,43 +186,67 @@ impl Scheduler {
         {
             return sum;
         }
-        let mut sum = Blocks::ZERO;
         let mut next = Time::NEVER;
         for &id in &self.pinned {
             let slot = self.sessions.find(id).expect("a pinned session is here");
             let s = &self.sessions[slot];
             let pin = s.pin.as_ref().expect("a pinned session has a pin");
-            let from = if s.state == State::Waiting {
-                None
-            } else {
+            let from = if s.state == State::Yielded {
                 self.policy.retention.stale_from(&s.pin_view(pin))
+            } else {
+                None
             };
-            match from {
-                Some(at) if at <= now => sum += self.freed_by_unpin(slot),
-                Some(at) => next = next.min(at),
-                None => {}
-            }
+            next = from.filter(|&at| at > now).map_or(next, |at| next.min(at));
             self.sessions[slot]
                 .pin
                 .as_mut()
                 .expect("as above")
                 .stale_from = from;
         }
+        let sum = self.freed_by_stale(now, &[]);
         self.stale.known = Some((version, next, sum));
         sum
     }
 
-    /// Blocks that become free when the session's pin ends: all but shared ones that others hold.
-    fn freed_by_unpin(&self, slot: u32) -> Blocks {
+    /// The same, less what the waiting turn in `slot` would hit: that it takes over, it cannot also
+    /// build on it.
+    pub(crate) fn stale_blocks_for(&mut self, now: Time, slot: u32) -> Blocks {
+        let sum = self.stale_blocks(now);
         let s = &self.sessions[slot];
-        let shared = s.lineage.shared().get().min(s.blocks.len() as u64);
-        let held_by_others = s
-            .blocks
+        let shared = s.lineage.shared().min(s.hit).get();
+        if sum == Blocks::ZERO || shared == 0 {
+            return sum;
+        }
+        let hits: Vec<BlockId> = (0..shared)
+            .filter_map(|k| self.pool.lookup(s.lineage.at(k, s.id).0))
+            .collect();
+        self.freed_by_stale(now, &hits)
+    }
+
+    /// Blocks that nobody but stale pins holds, without those in `except`.
+    fn freed_by_stale(&self, now: Time, except: &[BlockId]) -> Blocks {
+        let mut own = 0;
+        // Only a shared opening can have several holders.
+        let mut shared: BTreeMap<BlockId, u32> = BTreeMap::new();
+        for &id in &self.pinned {
+            let slot = self.sessions.find(id).expect("a pinned session is here");
+            let s = &self.sessions[slot];
+            let stale_from = s.pin.as_ref().and_then(|pin| pin.stale_from);
+            if stale_from.is_none_or(|at| at > now) {
+                continue;
+            }
+            let opening = usize::try_from(s.lineage.shared().get()).unwrap_or(usize::MAX);
+            let opening = opening.min(s.blocks.len());
+            own += s.blocks.len() - opening;
+            for &block in &s.blocks[..opening] {
+                *shared.entry(block).or_default() += 1;
+            }
+        }
+        let freed = shared
             .iter()
-            .take(usize::try_from(shared).unwrap_or(usize::MAX))
-            .filter(|&&b| !self.pool.has_one_holder(b))
+            .filter(|&(&block, &pins)| self.pool.holders(block) == pins && !except.contains(&block))
             .count();
-        Blocks((s.blocks.len() - held_by_others) as u64)
+        Blocks((own + freed) as u64)
     }
 
     /// Ends one pin for somebody who needs blocks: stale ones first, then the least valuable.

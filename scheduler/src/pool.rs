@@ -180,10 +180,10 @@ impl Pool {
         self.blocks[id.0 as usize].refs == 0
     }
 
-    /// Whether exactly one holder is left, so that its release frees the block.
+    /// How many hold the block.
     #[inline]
-    pub(crate) fn has_one_holder(&self, id: BlockId) -> bool {
-        self.blocks[id.0 as usize].refs == 1
+    pub(crate) fn holders(&self, id: BlockId) -> u32 {
+        self.blocks[id.0 as usize].refs
     }
 
     /// The oldest copy of this content, if any is left.

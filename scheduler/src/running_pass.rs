@@ -170,13 +170,17 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         let given_back = s.scheduled;
         s.scheduled = Tokens::ZERO;
-        s.session_service -= given_back;
+        s.service -= given_back;
         s.usage.scheduled -= given_back;
         let computed = usize::try_from(size.filled_by(s.computed).get()).unwrap_or(usize::MAX);
         if given_back > Tokens::ZERO {
             let session = s.id;
             self.plan.chunks.retain(|c| c.session != session);
             self.capped.retain(|&c| c != slot);
+        }
+        if self.policy.order.wants_feedback() {
+            let view = self.sessions[slot].view(size);
+            self.policy.order.preempted(&view);
         }
         // Blocks that this step would have filled were never computed.
         let s = &self.sessions[slot];
@@ -201,6 +205,7 @@ impl Scheduler {
         let sequence = self.next_sequence();
         let s = &mut self.sessions[slot];
         s.seen = s.seen.max(s.computed);
+        self.running_context -= s.computed;
         s.computed = Tokens::ZERO;
         s.preempted_seq = Some(sequence);
         s.usage.preemptions += 1;
@@ -221,7 +226,7 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         s.scheduled = wanted.tokens;
         s.last_scheduled = Some(now);
-        s.session_service += wanted.tokens;
+        s.service += wanted.tokens;
         s.usage.scheduled += wanted.tokens;
         self.plan.chunks.push(Chunk {
             session: s.id,
@@ -290,7 +295,7 @@ impl Scheduler {
             self.allocate(now, slot, extra);
             let s = &mut self.sessions[slot];
             s.scheduled += extra;
-            s.session_service += extra;
+            s.service += extra;
             s.usage.scheduled += extra;
             let (session, samples) = (s.id, s.scheduled == s.missing());
             let chunk = self

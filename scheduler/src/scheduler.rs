@@ -200,6 +200,10 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`SchedulerError`] when the event cannot have happened or a policy decides what it may not.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an event is handed over, not lent"
+    )]
     pub fn handle(&mut self, now: Time, event: Event) -> Result<(), SchedulerError> {
         match event {
             Event::SessionArrived(arrival) => self.arrived(now, &arrival)?,
@@ -243,7 +247,7 @@ impl Scheduler {
             let mut budget = self.config.token_budget;
             let preempted = self.running_pass(now, &mut budget)?;
             if !preempted {
-                self.waiting_pass(now, &mut budget)?;
+                self.waiting_pass(now, &mut budget);
             }
             self.lift_quanta(now, budget);
             if !self.plan.chunks.is_empty() {
@@ -356,13 +360,12 @@ impl Scheduler {
             return Ok(());
         }
         let group = arrival.shared.map(|(group, tokens)| {
-            let lineage = match self.groups.get(&group) {
-                Some(&lineage) => lineage,
-                None => {
-                    let lineage = self.fresh_lineage();
-                    self.groups.insert(group, lineage);
-                    lineage
-                }
+            let lineage = if let Some(&known) = self.groups.get(&group) {
+                known
+            } else {
+                let fresh = self.fresh_lineage();
+                self.groups.insert(group, fresh);
+                fresh
             };
             (lineage, size.filled_by(tokens))
         });
@@ -398,7 +401,7 @@ impl Scheduler {
                 until: Time::NEVER,
             },
             rank_stale: false,
-            session_service: Tokens::ZERO,
+            service: Tokens::ZERO,
             yielded_at: now,
             tool: ToolClass(0),
             calls_left: 0,
@@ -535,7 +538,8 @@ impl Scheduler {
             return;
         }
         let size = self.config.block_size;
-        let seen = |chunk: &crate::plan::Chunk| (self.sessions[chunk.slot].view(size), chunk.tokens);
+        let seen =
+            |chunk: &crate::plan::Chunk| (self.sessions[chunk.slot].view(size), chunk.tokens);
         let step: Vec<_> = self.plan.chunks.iter().map(seen).collect();
         self.policy.order.planned(&step);
     }
@@ -609,6 +613,10 @@ impl Scheduler {
             return;
         }
         let intervals = [self.policy.admission.tick(), self.policy.retention.tick()];
-        self.tick = intervals.into_iter().flatten().min().map(|interval| now + interval);
+        self.tick = intervals
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|interval| now + interval);
     }
 }

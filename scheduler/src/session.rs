@@ -84,7 +84,8 @@ pub(crate) struct Session {
     pub(crate) preempted_seq: Option<u64>,
     pub(crate) rank: Rank,
     pub(crate) rank_stale: bool,
-    pub(crate) session_service: Tokens,
+    /// Tokens computed for it so far, all turns, recomputation included.
+    pub(crate) service: Tokens,
 
     // The tool phase.
     pub(crate) yielded_at: Time,
@@ -148,7 +149,7 @@ impl Session {
             held: Blocks(self.blocks.len() as u64),
             pinned: self.pin.is_some(),
             flagged_last: self.flagged_last,
-            session_service: self.session_service,
+            session_service: self.service,
             turn_service: self.usage.scheduled,
         }
     }

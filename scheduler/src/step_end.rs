@@ -6,6 +6,7 @@ use crate::error::SchedulerError;
 use crate::event::Then;
 use crate::info::Info;
 use crate::plan::{Phase, StepOutcome};
+use crate::policy::Trigger;
 use crate::scheduler::Scheduler;
 use crate::session::State;
 
@@ -29,6 +30,7 @@ impl Scheduler {
                 .min(chunk.context + chunk.tokens)
                 .saturating_sub(chunk.context);
             s.computed += chunk.tokens;
+            self.running_context += chunk.tokens;
             s.scheduled = Tokens::ZERO;
             s.usage.recomputed += recomputed;
             self.counters.recomputed += recomputed.get();
@@ -57,7 +59,8 @@ impl Scheduler {
             let sessions = &self.sessions;
             // Slots of completed sessions are gone; the others say themselves that they stopped.
             self.running.retain(|&slot| sessions.is_running(slot));
-            self.run_admission(now)?;
+            self.fill_window(now);
+            self.run_admission(now, Trigger::TurnEnd)?;
         }
         self.plan.chunks = chunks;
         self.plan.chunks.clear();
@@ -71,6 +74,12 @@ impl Scheduler {
         s.usage.generated = s.generated;
         s.seen = s.seen.max(s.computed);
         s.preempted_seq = None;
+        self.running_context -= s.computed;
+        if self.policy.order.wants_feedback() {
+            let view = s.view(self.config.block_size);
+            self.policy.order.turn_ended(&view);
+        }
+        let s = &mut self.sessions[slot];
         let (session, turn, then, usage) = (s.id, s.turn, s.then, s.usage);
         self.outputs_sum += s.generated.get();
         self.outputs_count += 1;

@@ -3,9 +3,8 @@
 use units::{Blocks, SessionId, Time, Tokens};
 
 use crate::config::HeadOfLine;
-use crate::error::SchedulerError;
 use crate::info::Info;
-use crate::policy::{Claim, Shrink, StartRule};
+use crate::policy::{Claim, Resume, Shrink, StartRule};
 use crate::running_pass::Wanted;
 use crate::scheduler::Scheduler;
 use crate::session::State;
@@ -23,11 +22,7 @@ struct Bill {
 
 impl Scheduler {
     /// Starts waiting turns while budget and running places remain.
-    pub(crate) fn waiting_pass(
-        &mut self,
-        now: Time,
-        budget: &mut Tokens,
-    ) -> Result<(), SchedulerError> {
+    pub(crate) fn waiting_pass(&mut self, now: Time, budget: &mut Tokens) {
         let mut last: Option<([i64; 3], SessionId)> = None;
         while *budget > Tokens::ZERO && self.running.len() < self.config.max_running {
             let Some((key, session, slot)) = self.waiting.after(last) else {
@@ -42,7 +37,6 @@ impl Scheduler {
                 None => last = Some((key, session)),
             }
         }
-        Ok(())
     }
 
     /// The first chunk of a start, if there is or can be made room for it.
@@ -61,7 +55,7 @@ impl Scheduler {
             } else {
                 Claim::Waiting
             };
-            let stale = self.stale_blocks(now);
+            let stale = self.stale_blocks_for(now, slot);
             if self.start_needs(slot, bill, wanted.tokens) <= room + stale {
                 // Enough is there for the taking; take what the first chunk needs.
                 while self.chunk_needs(slot, self.bill(slot), wanted.tokens)
@@ -84,7 +78,10 @@ impl Scheduler {
                     });
                 }
             }
-            if !self.reclaim_pin(now, claim, claimant, true) {
+            // Taking some pins without getting to start would only lose their content.
+            if !self.policy.retention.yields_to(claim)
+                || !self.reclaim_pin(now, claim, claimant, true)
+            {
                 return None;
             }
         }
@@ -102,7 +99,7 @@ impl Scheduler {
             let hit = usize::try_from(s.hit.get()).unwrap_or(usize::MAX);
             let rest = s.blocks[hit..]
                 .iter()
-                .filter(|&&b| self.pool.has_one_holder(b))
+                .filter(|&&b| self.pool.holders(b) == 1)
                 .count();
             (Blocks::ZERO, Blocks(rest as u64))
         } else {
@@ -172,6 +169,7 @@ impl Scheduler {
         let sequence = self.next_sequence();
         let s = &mut self.sessions[slot];
         let first_start = !s.started;
+        self.running_context += size.capacity(hit);
         s.state = State::Running;
         s.computed = size.capacity(hit);
         s.started = true;
@@ -182,9 +180,12 @@ impl Scheduler {
         if first_start {
             self.counters.prompt += s.prompt.get();
             self.counters.hit += hit.get();
-            let (came_back_cold, delay) = (turn > 0 && !s.kept_warm, now.since(s.ready));
-            if came_back_cold {
-                self.policy.retention.cold_resume(delay);
+            let resume = Resume {
+                queued: now.since(s.ready),
+                since_release: now.since(s.released_at),
+            };
+            if turn > 0 && !s.kept_warm {
+                self.policy.retention.cold_resume(resume);
             }
         }
         self.ranks_stale = true;

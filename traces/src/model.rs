@@ -112,3 +112,56 @@ pub struct ToolCall {
     /// Threads that its CPU part can keep busy. At least 1.
     pub parallelism: u32,
 }
+
+impl Session {
+    /// Tokens of KV that the session holds at its largest: the last generated token has none yet.
+    ///
+    /// The maximum of `prompt + output - 1` over the turns; what one block pool must fit.
+    pub fn peak_tokens(&self) -> Tokens {
+        let peak = self.turns.iter().map(Turn::tokens_at_end).max();
+        peak.unwrap_or(Tokens::ZERO)
+    }
+
+    /// Prompt tokens of all calls, each counted as often as it is sent.
+    pub fn prompt_tokens(&self) -> Tokens {
+        self.turns.iter().map(|turn| turn.prompt).sum()
+    }
+
+    /// Prompt tokens that no earlier turn of the session left behind: the least prefill there is.
+    pub fn new_tokens(&self) -> Tokens {
+        let new = |turn: &Turn| turn.prompt.saturating_sub(turn.reused);
+        self.turns.iter().map(new).sum()
+    }
+
+    /// Tokens generated over the session.
+    pub fn output_tokens(&self) -> Tokens {
+        self.turns.iter().map(|turn| turn.output.value).sum()
+    }
+
+    /// Time the session cannot spend on a model: tools and pauses, every turn alone and in order.
+    /// `None` while some tool's time is unknown.
+    pub fn idle_time(&self) -> Option<Nanos> {
+        let mut idle = Nanos::ZERO;
+        for turn in &self.turns {
+            idle += turn.tool_time()? + turn.think.unwrap_or(Nanos::ZERO);
+        }
+        Some(idle)
+    }
+}
+
+impl Turn {
+    /// Tokens of KV after the turn: `prompt + output - 1`, since the last token is never fed back.
+    pub fn tokens_at_end(&self) -> Tokens {
+        (self.prompt + self.output.value).saturating_sub(Tokens(1))
+    }
+
+    /// Time until the last tool of the turn returns, on an idle machine; zero without tools, `None`
+    /// while some tool's time is unknown.
+    pub fn tool_time(&self) -> Option<Nanos> {
+        let mut longest = Nanos::ZERO;
+        for tool in &self.tools {
+            longest = longest.max(tool.wall?.value);
+        }
+        Some(longest)
+    }
+}

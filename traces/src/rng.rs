@@ -2,8 +2,8 @@
 //!
 //! A draw added in one place must not move any other: two policies must meet the same workload.
 
-use rand_pcg::Pcg64;
 use rand_core::SeedableRng;
+use rand_pcg::Pcg64;
 
 /// The random stream of one `(seed, purpose, entity)`, for instance `(1, "tool_wall", session 17)`.
 ///

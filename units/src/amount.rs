@@ -118,6 +118,9 @@ impl BlockSize {
     }
 
     /// Tokens that `n` full blocks hold.
+    ///
+    /// # Panics
+    /// Past 2^64 tokens.
     #[inline]
     pub fn capacity(self, n: Blocks) -> Tokens {
         Tokens(

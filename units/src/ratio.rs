@@ -3,6 +3,9 @@
 /// `ceil(count * percent / 100)`, in integers.
 ///
 /// A float gives 11 for 10 % of 100 (`0.1 * 100.0` is above 10), and one block decides an admission.
+///
+/// # Panics
+/// If the share passes 2^64, which takes a percentage above 100.
 pub const fn ceil_share(count: u64, percent: u64) -> u64 {
     // Widen: a pool of 2^60 blocks times 100 does not fit 64 bits.
     let product = count as u128 * percent as u128;

@@ -77,8 +77,14 @@ impl Nanos {
     }
 
     /// A span of `ms` milliseconds.
+    ///
+    /// # Panics
+    /// Past 2^64 ns.
     pub const fn from_millis(ms: u64) -> Self {
-        Self(ms * 1_000_000)
+        match ms.checked_mul(1_000_000) {
+            Some(ns) => Self(ns),
+            None => panic!("a span passed 2^64 ns"),
+        }
     }
 
     /// The span nearest to `s` seconds.

@@ -7,7 +7,7 @@
 //! Limits: with 8 cores and marks 1/4 the CPU cap is 20 sessions, which bounds tools in flight per
 //! core at 2.5, so the CPU flag cannot set. That is a property of the defaults, kept visible.
 
-use scheduler::policy::{Admission, Backlog, Candidate, InFlight};
+use scheduler::policy::{Admission, Backlog, Candidate, InFlight, Trigger};
 use scheduler::{Ema, Telemetry, Window};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, SessionId, Time, Tokens, ceil_share};
@@ -53,6 +53,36 @@ pub struct MarsWindowSettings {
     pub gate_min_s: f64,
     /// Longest such time.
     pub gate_max_s: f64,
+    /// When the controller runs.
+    pub runs: Runs,
+    /// When the queue counts as a tail of long sessions.
+    pub tail: Tail,
+    /// Whether the caps are written back into the window, so that it must climb again afterwards.
+    pub write_back: bool,
+    /// Whether the run-queue delay of tools counts (in the released code it is always 0).
+    pub use_tool_wait: bool,
+    /// Whether blocks that admitted turns still have to allocate are taken off the budget.
+    pub count_owed: bool,
+}
+
+/// When the controller runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runs {
+    /// At every arrival, turn end, session end and control tick (the paper).
+    AtEveryEvent,
+    /// Only at arrivals while the load lasts, then at every event (the released code).
+    AtArrivals,
+}
+
+/// When the queue counts as a tail of long sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tail {
+    /// No short session was queued for the gate's time.
+    Quiet,
+    /// The load is over, which only a replay can know (the released code).
+    LoadOver,
 }
 
 /// A long session in flight.
@@ -73,6 +103,7 @@ pub struct MarsWindow {
     updated: Option<Time>,
     last_arrival: Option<Time>,
     gap_s: Ema,
+    load_over: bool,
     /// When a short session was last in the queue; `None` if never.
     short_seen: Option<Time>,
     long: Vec<Long>,
@@ -124,6 +155,7 @@ impl MarsWindow {
             updated: None,
             last_arrival: None,
             gap_s: Ema::default(),
+            load_over: false,
             short_seen: None,
             long: Vec::new(),
             set,
@@ -167,7 +199,7 @@ impl MarsWindow {
 
     /// Sets and clears the pressure flags with hysteresis. At every call.
     fn observe_pressure(&mut self, t: &Telemetry) {
-        let (u, r, q) = (t.kv_pressure(), t.cpu_backlog(), t.tool_wait_s);
+        let (u, r, q) = (t.kv_pressure(), t.cpu_backlog(), self.tool_wait(t));
         if r >= self.set.cpu_high || q >= self.set.wait_high_s {
             self.cpu_over = true;
         } else if r <= self.set.cpu_low && q <= self.set.wait_low_s {
@@ -180,9 +212,17 @@ impl MarsWindow {
         }
     }
 
+    fn tool_wait(&self, t: &Telemetry) -> f64 {
+        if self.set.use_tool_wait {
+            t.tool_wait_s
+        } else {
+            0.0
+        }
+    }
+
     fn healthy(&self, t: &Telemetry, budget: Blocks) -> bool {
         t.cpu_backlog() <= self.set.cpu_low
-            && t.tool_wait_s <= self.set.wait_low_s
+            && self.tool_wait(t) <= self.set.wait_low_s
             && t.kv_pressure() <= self.set.kv_low
             && budget > Blocks::ZERO
     }
@@ -190,7 +230,12 @@ impl MarsWindow {
     /// Blocks that new sessions may be promised.
     fn budget(&self, t: &Telemetry) -> Blocks {
         let reserve = Blocks(ceil_share(t.usable.get(), self.set.reserve_percent));
-        (t.free + t.stale).saturating_sub(reserve + t.owed)
+        let owed = if self.set.count_owed {
+            t.owed
+        } else {
+            Blocks::ZERO
+        };
+        (t.free + t.stale).saturating_sub(reserve + owed)
     }
 
     /// Whether no short session has been in the queue for the gate's time.
@@ -199,6 +244,13 @@ impl MarsWindow {
         let wait = gap.clamp(self.set.gate_min_s, self.set.gate_max_s);
         self.short_seen
             .is_none_or(|at| now.since(at).as_secs() >= wait)
+    }
+
+    fn is_tail(&self, now: Time) -> bool {
+        match self.set.tail {
+            Tail::Quiet => self.no_short_for_a_while(now),
+            Tail::LoadOver => self.load_over,
+        }
     }
 
     /// Admits while `slots` last: `admit` says whether a candidate enters and is told if it does.
@@ -231,7 +283,7 @@ impl MarsWindow {
         out.push(candidate.session);
     }
 
-    /// Fills the free slots from the backlog (paper: PackQueue).
+    /// Fills the free slots from the backlog (the paper's `PackQueue`).
     fn pack(
         &mut self,
         now: Time,
@@ -258,7 +310,7 @@ impl MarsWindow {
         let mut within_budget = |candidate: &Candidate| {
             let fits = candidate.demand <= budget;
             if fits {
-                budget = budget - candidate.demand;
+                budget -= candidate.demand;
             }
             fits
         };
@@ -267,7 +319,7 @@ impl MarsWindow {
             self.take(backlog.largest_first(), &mut slots, out, |_, c| {
                 within_budget(c)
             });
-        } else if only_long && self.no_short_for_a_while(now) {
+        } else if only_long && self.is_tail(now) {
             self.pack_tail(t, inside, backlog, in_flight, out);
         } else {
             let kv_over = self.kv_over;
@@ -323,12 +375,16 @@ impl Admission for MarsWindow {
     fn admit(
         &mut self,
         now: Time,
+        why: Trigger,
         telemetry: &Telemetry,
         backlog: &Backlog,
         in_flight: &dyn InFlight,
         admit: &mut Vec<SessionId>,
     ) -> Option<Window> {
         let t = telemetry;
+        if self.set.runs == Runs::AtArrivals && !self.load_over && why != Trigger::Arrival {
+            return None;
+        }
         self.observe_pressure(t);
         let overloaded = self.cpu_over || self.kv_over;
         let due = self.updated.is_none_or(|at| now.since(at) >= self.interval);
@@ -343,6 +399,10 @@ impl Admission for MarsWindow {
         }
         let cpu_cap = Self::cpu_cap(&self.set, t.tool_cores);
         let kv_cap = Self::kv_cap(&self.set, t.kv_pressure());
+        if due && self.set.write_back {
+            let caps = cpu_cap.min(kv_cap).max(self.set.window_min);
+            self.window = self.window.min(caps);
+        }
         if backlog
             .sized(..=Tokens(self.set.long_prompt))
             .next()
@@ -358,9 +418,13 @@ impl Admission for MarsWindow {
             kv_cap,
             kv_pressure: t.kv_pressure(),
             cpu_backlog: t.cpu_backlog(),
-            tool_wait_s: t.tool_wait_s,
+            tool_wait_s: self.tool_wait(t),
             overloaded,
         })
+    }
+
+    fn load_over(&mut self) {
+        self.load_over = true;
     }
 
     fn ended(&mut self, session: SessionId) {

@@ -3,7 +3,7 @@
 mod mars_window;
 mod open;
 
-pub use mars_window::{MarsWindow, MarsWindowSettings};
+pub use mars_window::{MarsWindow, MarsWindowSettings, Runs, Tail};
 pub use open::Open;
 
 use scheduler::policy::Admission;

@@ -1,6 +1,6 @@
 //! No admission control: every session enters as it arrives (vLLM, and every baseline of MARS).
 
-use scheduler::policy::{Admission, Backlog, InFlight};
+use scheduler::policy::{Admission, Backlog, InFlight, Trigger};
 use scheduler::{Telemetry, Window};
 use units::{SessionId, Time};
 
@@ -12,6 +12,7 @@ impl Admission for Open {
     fn admit(
         &mut self,
         _now: Time,
+        _why: Trigger,
         _telemetry: &Telemetry,
         backlog: &Backlog,
         _in_flight: &dyn InFlight,

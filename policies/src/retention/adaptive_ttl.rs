@@ -1,16 +1,20 @@
 //! Adaptive time-to-live pins: benefit of a warm resume less the price of the memory, for comparison
 //! with soft pins.
 //!
-//! Rule: pin until the `h` that maximises
-//! `F(h | elapsed) * (reload + queue delay)
-//!  - pi(u) * E[min(D, h) - elapsed | D > elapsed] * blocks / mean blocks missing per waiting turn`
+//! Rule: pin until the `h` that maximises benefit less price,
+//!
+//! ```text
+//! F(h | elapsed) * (reload + queue delay)
+//!     - pi(u) * E[min(D, h) - elapsed | D > elapsed] * blocks / mean blocks missing per waiting turn
+//! ```
+//!
 //! over the durations `h` on record; release when none is worth more than nothing. The price `pi`
 //! rises from 0 at the low mark of KV pressure (or when nobody waits) to 1 at the high mark. Asked
 //! again at every control tick.
 //! Source: reference section 4.4, ours. An independent model found it worse than soft pins at every
 //! loaded point, because its own pins raise the price.
 
-use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
+use scheduler::policy::{Claim, Keep, PinView, Resume, Retention, Yielding};
 use scheduler::{Telemetry, ToolClass};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, Time};
@@ -157,8 +161,8 @@ impl Retention for AdaptiveTtl {
         self.record.tool_phase(tool, wall);
     }
 
-    fn cold_resume(&mut self, delay: Nanos) {
-        self.record.cold_resume(delay);
+    fn cold_resume(&mut self, resume: Resume) {
+        self.record.cold_resume(resume.queued);
     }
 
     fn version(&self) -> u64 {

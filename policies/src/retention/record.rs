@@ -151,7 +151,8 @@ impl Record {
         if set.tool_window == 0 || set.delay_window == 0 {
             return Err("tool_window and delay_window must be at least 1".to_owned());
         }
-        if !set.prior_mu.is_finite() || !(set.prior_sigma.is_finite() && set.prior_sigma >= 0.0) {
+        let finite = set.prior_mu.is_finite() && set.prior_sigma.is_finite();
+        if !(finite && set.prior_sigma >= 0.0) {
             return Err(format!(
                 "the prior is LN({}, {}), wanted finite numbers and sigma >= 0",
                 set.prior_mu, set.prior_sigma

@@ -7,7 +7,7 @@
 //! Source: the intent is arXiv 2604.26963 §4.3 (keep only where a warm resume pays, bound it,
 //! reclaim before preempting); the paper prints no formula, this one is ours.
 
-use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
+use scheduler::policy::{Claim, Keep, PinView, Resume, Retention, Yielding};
 use scheduler::{Telemetry, ToolClass};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, Time};
@@ -85,8 +85,8 @@ impl Retention for SoftPins {
         self.record.tool_phase(tool, wall);
     }
 
-    fn cold_resume(&mut self, delay: Nanos) {
-        self.record.cold_resume(delay);
+    fn cold_resume(&mut self, resume: Resume) {
+        self.record.cold_resume(resume.queued);
     }
 
     fn version(&self) -> u64 {

@@ -216,6 +216,7 @@ impl Tools {
             reused: turn.reused,
             output: turn.output.value,
             then,
+            flagged_last: agent.is_last_turn(),
         }
     }
 

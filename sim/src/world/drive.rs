@@ -140,6 +140,9 @@ struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
 ///
 /// # Errors
 /// [`SimError`]: a limit that cannot be, a tool call that cannot be replayed, or a broken contract.
+///
+/// # Panics
+/// If the virtual clock passes 584 years or a load has 2^32 sessions.
 pub fn simulate<O: Observer>(
     setup: &Setup,
     policy: Policy,
@@ -296,6 +299,7 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
                 shared,
                 peak,
                 turn,
+                last_of_load: self.offered.peek().is_none(),
             }),
         )?;
         Ok(())

@@ -1,0 +1,30 @@
+//! The trace file format: JSON Lines, plain or zstd, one header and then one session a line.
+//!
+//! Why: a trace should be readable with `zstdcat` and `jq`, grow by appending, and stream. What the
+//! fields mean is in `FORMAT.md` beside this crate's manifest; a test parses its example.
+//! Limits: version 1 only. A line is at most 256 MiB. Unknown fields are errors: a misspelt
+//! `wall_s` must not turn into an unknown tool time.
+
+mod emit;
+mod field;
+mod parse;
+mod read;
+
+mod write;
+
+pub use read::TraceReader;
+pub use write::TraceWriter;
+
+/// The version of the format that this program writes and the only one it reads.
+pub const VERSION: u64 = 1;
+
+/// The first line of a trace: what it is and where it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Where the sessions come from: repository and commit, or the generator and its seed.
+    pub source: Option<String>,
+    /// Under which licence they may be passed on (an SPDX name).
+    pub license: Option<String>,
+    /// Anything a reader should know.
+    pub note: Option<String>,
+}

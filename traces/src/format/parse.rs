@@ -1,0 +1,148 @@
+//! From a line's JSON to a [`Session`].
+//!
+//! What is absent has a default that says "unknown" or "none", never zero for "not measured".
+
+use serde_json::Value;
+use units::{Nanos, Tokens};
+
+use super::Header;
+use super::field::Fields;
+use crate::error::{Place, TraceError, shown};
+use crate::model::{Evidence, Known, Session, SharedPrefix, ToolCall, Turn};
+
+const HEADER: &[&str] = &["orrery_trace", "source", "license", "note"];
+const SESSION: &[&str] = &["id", "model", "arrival_s", "shared", "parent", "turns"];
+const SHARED: &[&str] = &["group", "tokens"];
+const TURN: &[&str] = &[
+    "prompt",
+    "reused",
+    "output",
+    "output_from",
+    "cached",
+    "llm_s",
+    "tools",
+    "think_s",
+];
+const TOOL: &[&str] = &[
+    "name",
+    "wall_s",
+    "wall_from",
+    "cpu_s",
+    "cpu_from",
+    "parallelism",
+];
+
+/// Reads the header from the JSON of line 1.
+pub(super) fn header(value: Value, place: Place) -> Result<Header, TraceError> {
+    // Version first: the fields of another version are not this one's to judge.
+    match value.get("orrery_trace") {
+        None => return Err(TraceError::NotATrace),
+        Some(version) if version.as_u64() != Some(super::VERSION) => {
+            return Err(TraceError::Version {
+                got: shown(version),
+            });
+        }
+        Some(_) => {}
+    }
+    let mut fields = Fields::new(value, String::new(), place, HEADER)?;
+    Ok(Header {
+        source: fields.text("source")?.map(|text| text.to_string()),
+        license: fields.text("license")?.map(|text| text.to_string()),
+        note: fields.text("note")?.map(|text| text.to_string()),
+    })
+}
+
+/// Reads a session from the JSON of one line. The laws between fields are not checked here.
+pub(super) fn session(value: Value, place: Place) -> Result<Session, TraceError> {
+    let mut fields = Fields::new(value, String::new(), place, SESSION)?;
+    let shared = fields
+        .take("shared")
+        .map(|value| shared(value, place))
+        .transpose()?;
+    let mut turns = Vec::new();
+    for (i, value) in fields.list("turns")?.into_iter().enumerate() {
+        turns.push(turn(value, format!("turns[{i}]"), place)?);
+    }
+    Ok(Session {
+        id: fields.need_text("id")?,
+        model: fields.text("model")?,
+        arrival: fields.seconds("arrival_s")?,
+        shared,
+        parent: fields.text("parent")?,
+        turns,
+    })
+}
+
+fn shared(value: Value, place: Place) -> Result<SharedPrefix, TraceError> {
+    let mut fields = Fields::new(value, "shared".to_owned(), place, SHARED)?;
+    Ok(SharedPrefix {
+        group: fields.need_text("group")?,
+        tokens: fields.need_tokens("tokens", 0)?,
+    })
+}
+
+fn turn(value: Value, path: String, place: Place) -> Result<Turn, TraceError> {
+    let mut fields = Fields::new(value, path, place, TURN)?;
+    let output = fields.need_tokens("output", 1)?;
+    let evidence = evidence(&mut fields, "output_from")?;
+    let mut tools = Vec::new();
+    for (i, value) in fields.list("tools")?.into_iter().enumerate() {
+        tools.push(tool(
+            value,
+            format!("{}[{i}]", fields.path_of("tools")),
+            place,
+        )?);
+    }
+    Ok(Turn {
+        prompt: fields.need_tokens("prompt", 1)?,
+        reused: fields.tokens("reused", 0)?.unwrap_or(Tokens::ZERO),
+        output: Known {
+            value: output,
+            evidence,
+        },
+        cached: fields.tokens("cached", 0)?,
+        llm: fields.seconds("llm_s")?,
+        tools,
+        think: fields.seconds("think_s")?,
+    })
+}
+
+fn tool(value: Value, path: String, place: Place) -> Result<ToolCall, TraceError> {
+    let mut fields = Fields::new(value, path, place, TOOL)?;
+    let parallelism = match fields.take("parallelism") {
+        None => 1,
+        Some(value) => value
+            .as_u64()
+            .and_then(|n| u32::try_from(n).ok())
+            .filter(|n| *n > 0)
+            .ok_or_else(|| fields.bad("parallelism", &value, "a whole number of threads from 1"))?,
+    };
+    Ok(ToolCall {
+        name: fields.need_text("name")?,
+        wall: known_time(&mut fields, "wall_s", "wall_from")?,
+        cpu: known_time(&mut fields, "cpu_s", "cpu_from")?,
+        parallelism,
+    })
+}
+
+fn known_time(
+    fields: &mut Fields,
+    time: &str,
+    from: &str,
+) -> Result<Option<Known<Nanos>>, TraceError> {
+    let value = fields.seconds(time)?;
+    let evidence = evidence(fields, from)?;
+    Ok(value.map(|value| Known { value, evidence }))
+}
+
+fn evidence(fields: &mut Fields, key: &str) -> Result<Evidence, TraceError> {
+    let Some(value) = fields.take(key) else {
+        return Ok(Evidence::Recorded);
+    };
+    match value.as_str() {
+        Some("recorded") => Ok(Evidence::Recorded),
+        Some("estimated") => Ok(Evidence::Estimated),
+        Some("drawn") => Ok(Evidence::Drawn),
+        _ => Err(fields.bad(key, &value, "\"recorded\", \"estimated\" or \"drawn\"")),
+    }
+}

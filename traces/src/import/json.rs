@@ -1,0 +1,84 @@
+//! Reading the JSON of recordings, which is not always what a strict parser takes.
+//!
+//! Why: tools written in JavaScript cut text in the middle of a surrogate pair, and then write half
+//! of it as `\ud83d`. Rust strings cannot hold that; a whole session must not be lost over it.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use units::Tokens;
+
+use crate::error::{Place, TraceError, shown};
+use crate::validate::TOKEN_LIMIT;
+
+/// Parses one value; half surrogate pairs become U+FFFD, as they do in a browser.
+pub(super) fn parse<T: DeserializeOwned>(place: Place, bytes: &[u8]) -> Result<T, TraceError> {
+    let strict = match serde_json::from_slice(bytes) {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    // Only now pay for the copy; nearly every line parses at once.
+    mended(bytes)
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(|| TraceError::json(place, &strict))
+}
+
+/// A copy with every half surrogate pair replaced; `None` if there is none.
+fn mended(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = bytes.to_vec();
+    let mut found = false;
+    let mut at = 0;
+    while at + 1 < copy.len() {
+        if copy[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match escape(&copy, at) {
+            Some(0xD800..=0xDBFF) if matches!(escape(&copy, at + 6), Some(0xDC00..=0xDFFF)) => {
+                at += 12;
+            }
+            Some(0xD800..=0xDFFF) => {
+                copy[at + 2..at + 6].copy_from_slice(b"fffd");
+                found = true;
+                at += 6;
+            }
+            // Another escape: the byte after the backslash must not start a new one.
+            _ => at += 2,
+        }
+    }
+    found.then_some(copy)
+}
+
+/// The code unit of a `\uXXXX` escape that starts at `at`.
+fn escape(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// A count of tokens as a recording states it.
+pub(super) fn tokens(
+    place: Place,
+    field: impl FnOnce() -> String,
+    value: &Value,
+) -> Result<Tokens, TraceError> {
+    let count = value.as_u64().filter(|n| *n <= TOKEN_LIMIT.0);
+    count.map(Tokens).ok_or_else(|| TraceError::Value {
+        place,
+        field: field(),
+        value: shown(value),
+        wanted: format!("a whole number of tokens from 0 to {TOKEN_LIMIT}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_a_surrogate_pair_does_not_cost_the_line() {
+        let place = Place::Line(1);
+        let text: String = parse(place, br#""a\ud83d\" \ud83d\ude00 \\ud83d""#).unwrap();
+        assert_eq!(text, "a\u{FFFD}\" \u{1F600} \\ud83d");
+        assert!(parse::<String>(place, br#""\ud83"#).is_err());
+        assert!(parse::<String>(place, br#""\"#).is_err());
+    }
+}
