@@ -15,6 +15,20 @@ use crate::retention::RetentionSpec;
 pub const PRESETS: &[(&str, &str)] = &[
     ("fcfs", include_str!("../presets/fcfs.toml")),
     ("mars", include_str!("../presets/mars.toml")),
+    ("mars-preview", include_str!("../presets/mars-preview.toml")),
+    ("autellix", include_str!("../presets/autellix.toml")),
+    ("infercept", include_str!("../presets/infercept.toml")),
+    ("continuum", include_str!("../presets/continuum.toml")),
+    ("continuum-dy", include_str!("../presets/continuum-dy.toml")),
+    (
+        "mars-no-admission",
+        include_str!("../presets/mars-no-admission.toml"),
+    ),
+    ("mars-no-mlfq", include_str!("../presets/mars-no-mlfq.toml")),
+    (
+        "mars-no-coscheduler",
+        include_str!("../presets/mars-no-coscheduler.toml"),
+    ),
 ];
 
 /// Defaults of parts that no preset uses, by section; each is a table with a `kind`.

@@ -12,7 +12,7 @@ use scheduler::policy::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, Time, Tokens};
 
-use super::{ShrinkSetting, StartSetting};
+use super::{ShrinkSetting, StartSetting, signed};
 
 /// Settings of [`MarsMlfq`]; defaults are in `presets/mars.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,19 +50,10 @@ impl MarsMlfq {
     /// # Errors
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: &MarsMlfqSettings) -> Result<Self, String> {
-        if !set.footprint.is_sorted() || !set.service.is_sorted() {
-            return Err(format!(
-                "footprint {:?} and service {:?} must rise by level",
-                set.footprint, set.service
-            ));
-        }
-        if let Some(zero) = set.quanta.iter().position(|&q| q == 0) {
-            return Err(format!("quanta[{zero}] is 0, wanted at least 1 token"));
-        }
-        let aging = Nanos::from_secs(set.aging_s)
-            .ok()
-            .filter(|&a| a > Nanos::ZERO)
-            .ok_or_else(|| format!("aging_s is {}, wanted more than 0", set.aging_s))?;
+        super::check_levels("footprint", &set.footprint)?;
+        super::check_levels("service", &set.service)?;
+        super::check_quanta(&set.quanta)?;
+        let aging = super::positive_span("aging_s", set.aging_s)?;
         Ok(Self {
             footprint: set.footprint.map(Tokens),
             service: set.service.map(Tokens),
@@ -107,13 +98,9 @@ impl MarsMlfq {
 
     fn rank(&self, now: Time, turn: &TurnView) -> Rank {
         let (level, until) = self.aged(now, turn);
-        let arrival = i64::try_from(turn.arrival.as_nanos()).unwrap_or(i64::MAX);
+        let arrival = signed(turn.arrival.as_nanos());
         Rank {
-            key: [
-                i64::try_from(level).unwrap_or(i64::MAX),
-                i64::from(!turn.started),
-                arrival,
-            ],
+            key: [signed(level), i64::from(!turn.started), arrival],
             until,
         }
     }
@@ -142,9 +129,9 @@ impl Order for MarsMlfq {
         let level = if turn.decoding {
             -1
         } else {
-            i64::try_from(self.level(turn)).unwrap_or(i64::MAX)
+            signed(self.level(turn))
         };
-        [level, i64::try_from(turn.held.get()).unwrap_or(i64::MAX), 0]
+        [level, signed(turn.held.get()), 0]
     }
 
     fn shrink(&self) -> Shrink {

@@ -1,13 +1,20 @@
 //! Who goes first, how much at a time, and who gives way.
 
 mod mars_mlfq;
+mod mars_preview;
+mod plas;
+mod program_arrival;
 mod turn_arrival;
 
 pub use mars_mlfq::{MarsMlfq, MarsMlfqSettings};
+pub use mars_preview::{MarsPreview, MarsPreviewSettings};
+pub use plas::{Plas, PlasSettings};
+pub use program_arrival::{ProgramArrival, ProgramArrivalSettings};
 pub use turn_arrival::TurnArrival;
 
 use scheduler::policy::{Order, Shrink, StartRule};
 use serde::{Deserialize, Serialize};
+use units::Nanos;
 
 /// An ordering part with its settings, as written in a preset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +24,12 @@ pub enum OrderSpec {
     TurnArrival,
     /// MARS: a windowed multi-level feedback queue over sessions.
     MarsMlfq(MarsMlfqSettings),
+    /// The released MARS code: per-turn state, fixed quanta.
+    MarsPreviewMlfq(MarsPreviewSettings),
+    /// Autellix: programs by least attained service.
+    Plas(PlasSettings),
+    /// Continuum: sessions in order of arrival, pinned ones first.
+    ProgramArrival(ProgramArrivalSettings),
 }
 
 impl OrderSpec {
@@ -28,8 +41,38 @@ impl OrderSpec {
         Ok(match self {
             Self::TurnArrival => Box::new(TurnArrival),
             Self::MarsMlfq(settings) => Box::new(MarsMlfq::new(settings)?),
+            Self::MarsPreviewMlfq(settings) => Box::new(MarsPreview::new(settings)?),
+            Self::Plas(settings) => Box::new(Plas::new(settings)?),
+            Self::ProgramArrival(settings) => Box::new(ProgramArrival::new(settings)),
         })
     }
+}
+
+/// A sequence number, a time or a count as part of a rank.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn check_levels(name: &str, levels: &[u64]) -> Result<(), String> {
+    if levels.is_sorted_by(|a, b| a < b) {
+        Ok(())
+    } else {
+        Err(format!("{name} is {levels:?}, wanted rising thresholds"))
+    }
+}
+
+fn check_quanta(quanta: &[u64]) -> Result<(), String> {
+    match quanta.iter().position(|&q| q == 0) {
+        Some(zero) => Err(format!("quanta[{zero}] is 0, wanted at least 1 token")),
+        None => Ok(()),
+    }
+}
+
+fn positive_span(name: &str, seconds: f64) -> Result<Nanos, String> {
+    Nanos::from_secs(seconds)
+        .ok()
+        .filter(|&span| span > Nanos::ZERO)
+        .ok_or_else(|| format!("{name} is {seconds}, wanted more than 0"))
 }
 
 /// [`Shrink`] as a word in a preset.

@@ -7,14 +7,11 @@
 use scheduler::policy::{Order, Rank, TurnView};
 use units::Time;
 
+use super::signed;
+
 /// Turns in order of arrival. No state.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TurnArrival;
-
-/// Sequence numbers rise by one per event of one run, far below 2^63.
-fn signed(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
-}
 
 impl Order for TurnArrival {
     fn waiting(&self, _now: Time, turn: &TurnView) -> Rank {

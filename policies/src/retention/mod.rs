@@ -1,11 +1,17 @@
 //! What becomes of a session's KV while its tools run.
 
 mod adaptive_ttl;
+mod dynamic_ttl;
+mod fixed_ttl;
+mod min_waste;
 mod none;
 mod record;
 mod soft_pins;
 
 pub use adaptive_ttl::{AdaptiveTtl, AdaptiveTtlSettings};
+pub use dynamic_ttl::{DynamicTtl, DynamicTtlSettings};
+pub use fixed_ttl::{FixedTtl, FixedTtlSettings};
+pub use min_waste::{MinWaste, MinWasteSettings, WasteForm};
 pub use none::NoRetention;
 pub use record::{Delays, Durations, Record, RecordSettings};
 pub use soft_pins::{SoftPins, SoftPinsSettings};
@@ -23,6 +29,12 @@ pub enum RetentionSpec {
     SoftPins(SoftPinsSettings),
     /// For comparison: pin for the time that maximises benefit less price.
     AdaptiveTtl(AdaptiveTtlSettings),
+    /// Continuum: a fixed time for tools that are usually quick.
+    FixedTtl(FixedTtlSettings),
+    /// Continuum-Dy: the time that pays on average.
+    DynamicTtl(DynamicTtlSettings),
+    /// InferCept: until keeping has cost more than recomputing.
+    MinWaste(MinWasteSettings),
 }
 
 impl RetentionSpec {
@@ -35,6 +47,35 @@ impl RetentionSpec {
             Self::None => Box::new(NoRetention),
             Self::SoftPins(settings) => Box::new(SoftPins::new(settings)?),
             Self::AdaptiveTtl(settings) => Box::new(AdaptiveTtl::new(settings)?),
+            Self::FixedTtl(settings) => Box::new(FixedTtl::new(settings)?),
+            Self::DynamicTtl(settings) => Box::new(DynamicTtl::new(settings)?),
+            Self::MinWaste(settings) => Box::new(MinWaste::new(settings)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scheduler::Telemetry;
+    use units::{Blocks, Tokens};
+
+    /// A machine with nothing to do.
+    pub(super) fn idle() -> Telemetry {
+        Telemetry {
+            usable: Blocks(1000),
+            free: Blocks(1000),
+            pinned: Blocks::ZERO,
+            stale: Blocks::ZERO,
+            owed: Blocks::ZERO,
+            in_flight: 0,
+            waiting: 0,
+            running: 0,
+            backlog: 0,
+            tools_in_flight: 0,
+            tool_cores: 8,
+            tool_wait_s: 0.0,
+            running_context: Tokens::ZERO,
+            mean_output: 0.0,
+        }
     }
 }

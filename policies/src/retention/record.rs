@@ -83,6 +83,11 @@ impl Durations {
         self.sorted.last().map(|&ns| Nanos::new(ns))
     }
 
+    /// All of them, by rising length.
+    pub fn sorted(&self) -> &[u64] {
+        &self.sorted
+    }
+
     /// Those longer than `elapsed`, by rising length.
     pub fn beyond(&self, elapsed: Nanos) -> &[u64] {
         let from = self.sorted.partition_point(|&d| d <= elapsed.as_nanos());

@@ -1,0 +1,233 @@
+//! Autellix's PLAS: programs by least attained service, in levels with cumulative quanta.
+//!
+//! Rule: a new turn enters the level of the service its program (session) has had; using up a
+//! level's quantum (prefill and decode together) with work left costs a level; at the lowest the
+//! quantum is reloaded. Every step, a turn below level 0 whose wait is at least `beta` times its
+//! service (program's and turn's together) goes to level 0 with its counters zeroed. Wait counts in
+//! tokens scheduled in the steps that it sat out.
+//! Source: Autellix, arXiv 2502.13965 (PLAS). Limits: single-threaded programs; the DAG form is not
+//! here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scheduler::policy::{Order, Quantum, Rank, TurnView};
+use serde::{Deserialize, Serialize};
+use units::{SessionId, Time, Tokens};
+
+use super::signed;
+
+/// Settings of [`Plas`]; defaults are in `presets/autellix.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlasSettings {
+    /// Program service below which a new turn enters level 0, 1, 2; from the last on, level 3.
+    pub service: [u64; 3],
+    /// Tokens per visit of a level.
+    pub quanta: [u64; 4],
+    /// Wait over service from which a turn is promoted.
+    pub beta: f64,
+}
+
+/// What PLAS keeps of one program.
+#[derive(Clone, Copy, Debug, Default)]
+struct Program {
+    level: usize,
+    /// Tokens used of the level's quantum.
+    used: u64,
+    /// The turn's service since its counters were last zeroed.
+    turn_service: u64,
+    /// Tokens of all steps when the turn's wait began to count.
+    since: u64,
+    /// Tokens of the steps in which the turn took part since then.
+    took_part: u64,
+    /// Wait of the program's earlier turns.
+    waited_before: u64,
+    /// Tokens of all steps at which the turn must be promoted; 0 at level 0.
+    promote_at: u64,
+}
+
+impl Program {
+    fn turn_wait(&self, all: u64) -> u64 {
+        all - self.since - self.took_part
+    }
+}
+
+/// PLAS.
+#[derive(Clone, Debug)]
+pub struct Plas {
+    service: [Tokens; 3],
+    quanta: [u64; 4],
+    beta: f64,
+    /// Tokens scheduled in all steps so far.
+    all: u64,
+    programs: BTreeMap<SessionId, Program>,
+    /// Turns below level 0 by the token count at which they are promoted.
+    promotions: BTreeSet<(u64, SessionId)>,
+}
+
+impl Plas {
+    /// # Errors
+    /// A message that names the setting, its value and what it may be.
+    pub fn new(set: &PlasSettings) -> Result<Self, String> {
+        super::check_levels("service", &set.service)?;
+        super::check_quanta(&set.quanta)?;
+        if !(set.beta.is_finite() && set.beta > 0.0) {
+            return Err(format!("beta is {}, wanted more than 0", set.beta));
+        }
+        Ok(Self {
+            service: set.service.map(Tokens),
+            quanta: set.quanta,
+            beta: set.beta,
+            all: 0,
+            programs: BTreeMap::new(),
+            promotions: BTreeSet::new(),
+        })
+    }
+
+    fn level(&self, session: SessionId) -> usize {
+        self.programs.get(&session).map_or(0, |p| p.level)
+    }
+
+    /// Notes when the turn will have waited long enough, if it sits out every step from now on.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "token sums are far below 2^53 and never negative"
+    )]
+    fn watch(&mut self, session: SessionId, program_service: Tokens) {
+        let all = self.all;
+        let beta = self.beta;
+        let Some(program) = self.programs.get_mut(&session) else {
+            return;
+        };
+        self.promotions.remove(&(program.promote_at, session));
+        program.promote_at = 0;
+        if program.level > 0 {
+            let service = program_service.get() + program.turn_service;
+            let needed = (beta * service as f64).ceil() as u64;
+            let waited = program.waited_before + program.turn_wait(all);
+            program.promote_at = all + needed.saturating_sub(waited);
+            self.promotions.insert((program.promote_at, session));
+        }
+    }
+}
+
+impl Order for Plas {
+    fn waiting(&self, _now: Time, turn: &TurnView) -> Rank {
+        let level = signed(self.level(turn.session) as u64);
+        let key = match turn.preempted_seq {
+            Some(sequence) => [level, 0, -signed(sequence)],
+            None => [level, 1, signed(turn.ready_seq)],
+        };
+        Rank {
+            key,
+            until: Time::NEVER,
+        }
+    }
+
+    fn running(&self, _now: Time, turn: &TurnView) -> Rank {
+        Rank {
+            key: [
+                signed(self.level(turn.session) as u64),
+                signed(turn.ready_seq),
+                0,
+            ],
+            until: Time::NEVER,
+        }
+    }
+
+    fn quantum(&self, _now: Time, turn: &TurnView) -> Quantum {
+        let program = self
+            .programs
+            .get(&turn.session)
+            .copied()
+            .unwrap_or_default();
+        let left = self.quanta[program.level.min(3)].saturating_sub(program.used);
+        Quantum::Fixed(Tokens(left))
+    }
+
+    fn victim(&self, turn: &TurnView) -> [i64; 3] {
+        [
+            signed(self.level(turn.session) as u64),
+            signed(turn.held.get()),
+            signed(turn.ready_seq),
+        ]
+    }
+
+    fn wants_feedback(&self) -> bool {
+        true
+    }
+
+    fn turn_ready(&mut self, turn: &TurnView) {
+        let level = self
+            .service
+            .iter()
+            .filter(|&&below| turn.session_service >= below)
+            .count();
+        let all = self.all;
+        let program = self.programs.entry(turn.session).or_default();
+        let old = program.promote_at;
+        *program = Program {
+            level,
+            since: all,
+            waited_before: program.waited_before,
+            ..Program::default()
+        };
+        self.promotions.remove(&(old, turn.session));
+        self.watch(turn.session, turn.session_service);
+    }
+
+    fn before_step(&mut self, moved: &mut Vec<SessionId>) {
+        while let Some(&(at, session)) = self.promotions.first() {
+            if at > self.all {
+                break;
+            }
+            self.promotions.remove(&(at, session));
+            if let Some(program) = self.programs.get_mut(&session) {
+                *program = Program {
+                    since: self.all,
+                    waited_before: program.waited_before,
+                    ..Program::default()
+                };
+                moved.push(session);
+            }
+        }
+    }
+
+    fn planned(&mut self, step: &[(TurnView, Tokens)]) {
+        let total: u64 = step.iter().map(|(_, tokens)| tokens.get()).sum();
+        self.all += total;
+        for (turn, tokens) in step {
+            let Some(program) = self.programs.get_mut(&turn.session) else {
+                continue;
+            };
+            program.took_part += total;
+            program.turn_service += tokens.get();
+            program.used += tokens.get();
+            if program.used >= self.quanta[program.level.min(3)] {
+                program.used = 0;
+                program.level = (program.level + 1).min(3);
+            }
+            self.watch(turn.session, turn.session_service);
+        }
+    }
+
+    fn turn_ended(&mut self, turn: &TurnView) {
+        let all = self.all;
+        if let Some(program) = self.programs.get_mut(&turn.session) {
+            program.waited_before += program.turn_wait(all);
+            // The tools' time is no wait for the engine.
+            program.since = all;
+            program.took_part = 0;
+            let old = std::mem::take(&mut program.promote_at);
+            self.promotions.remove(&(old, turn.session));
+        }
+    }
+
+    fn session_ended(&mut self, session: SessionId) {
+        if let Some(program) = self.programs.remove(&session) {
+            self.promotions.remove(&(program.promote_at, session));
+        }
+    }
+}

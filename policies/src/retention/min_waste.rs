@@ -1,0 +1,150 @@
+//! InferCept's min-waste: keep KV until keeping has cost more than recomputing would.
+//!
+//! Rule: with C the session's context, Co the context of the turns that run and T the time to
+//! recompute C, keeping for `t` wastes `t * C` token-seconds and recomputing in chunks wastes
+//! `T * C / 2 + T * Co`. The interception's length is estimated as the time since the call, so a
+//! session is kept until the two are equal, at `T * (C / 2 + Co) / C`, and released then. Co and with
+//! it the break-even move while the tool runs: asked again at every `interval_s`.
+//! Form `break-even` is that of the MARS evaluation's code: `T * (C + Co) / (2 C)`, fixed at the yield.
+//! Source: InferCept, arXiv 2402.01869. Chunked prefill is always on here, so whole and chunked
+//! recomputation take the same T and the chunked waste is the smaller one. Swapping to host memory
+//! is not here yet.
+
+use scheduler::Telemetry;
+use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
+use serde::{Deserialize, Serialize};
+use units::{Nanos, Time, Tokens};
+
+use super::fixed_ttl::{less_the_longer_it_lives, yields_when_alone};
+
+/// Settings of [`MinWaste`]; defaults are in `presets/infercept.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MinWasteSettings {
+    /// Which break-even.
+    pub form: WasteForm,
+    /// Time between looks at the pins; `min-waste` only.
+    pub interval_s: f64,
+    /// Seconds per token of recomputation; 0 asks the cost model. The released code has 2e-4.
+    pub reload_s_per_token: f64,
+}
+
+/// Which break-even.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WasteForm {
+    /// The paper's wastes, asked again while the tool runs.
+    MinWaste,
+    /// The released code's, fixed at the yield.
+    BreakEven,
+}
+
+/// Min-waste.
+#[derive(Clone, Debug)]
+pub struct MinWaste {
+    form: WasteForm,
+    interval: Nanos,
+    reload_s_per_token: f64,
+}
+
+impl MinWaste {
+    /// # Errors
+    /// A message that names the setting, its value and what it may be.
+    pub fn new(set: &MinWasteSettings) -> Result<Self, String> {
+        let interval = Nanos::from_secs(set.interval_s)
+            .ok()
+            .filter(|&i| i > Nanos::ZERO)
+            .ok_or_else(|| format!("interval_s is {}, wanted more than 0", set.interval_s))?;
+        if !(set.reload_s_per_token.is_finite() && set.reload_s_per_token >= 0.0) {
+            return Err(format!(
+                "reload_s_per_token is {}, wanted 0 (the cost model) or more",
+                set.reload_s_per_token
+            ));
+        }
+        Ok(Self {
+            form: set.form,
+            interval,
+            reload_s_per_token: set.reload_s_per_token,
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
+    fn keep(&self, since: Time, context: Tokens, reload: Nanos, t: &Telemetry) -> Keep {
+        let (own, others) = (context.get() as f64, t.running_context.get() as f64);
+        let reload_s = if self.reload_s_per_token > 0.0 {
+            self.reload_s_per_token * own
+        } else {
+            reload.as_secs()
+        };
+        let seconds = match self.form {
+            WasteForm::MinWaste => reload_s * (own / 2.0 + others) / own,
+            WasteForm::BreakEven => reload_s * (own + others) / (2.0 * own),
+        };
+        match Nanos::from_secs(seconds) {
+            Ok(Nanos::ZERO) | Err(_) => Keep::Release,
+            Ok(ttl) => Keep::Pin {
+                until: Some(since + ttl),
+            },
+        }
+    }
+}
+
+impl Retention for MinWaste {
+    fn on_yield(&mut self, now: Time, yielding: &Yielding, telemetry: &Telemetry) -> Keep {
+        self.keep(now, yielding.context, yielding.reload, telemetry)
+    }
+
+    fn reconsider(&mut self, _now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {
+        match self.form {
+            WasteForm::MinWaste => self.keep(pin.since, pin.context, pin.reload, telemetry),
+            WasteForm::BreakEven => pin.keep,
+        }
+    }
+
+    fn tick(&self) -> Option<Nanos> {
+        (self.form == WasteForm::MinWaste).then_some(self.interval)
+    }
+
+    fn yields_to(&self, claim: Claim) -> bool {
+        yields_when_alone(claim)
+    }
+
+    fn value(&self, now: Time, pin: &PinView) -> f64 {
+        less_the_longer_it_lives(now, pin)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use units::{Blocks, SessionId};
+
+    /// C = 1000, Co = 3000: released code with 2e-4 s per token: 1e-4 * 4000 = 0.4 s. The paper's
+    /// with T = 0.2 s: 0.2 * (500 + 3000) / 1000 = 0.7 s.
+    #[test]
+    fn the_two_break_evens_are_the_hand_computed_ones() {
+        let mut telemetry = crate::retention::tests::idle();
+        telemetry.running_context = Tokens(3000);
+        let yielding = Yielding {
+            session: SessionId(0),
+            tool: scheduler::ToolClass(0),
+            context: Tokens(1000),
+            blocks: Blocks(63),
+            reload: Nanos::from_millis(200),
+        };
+        for (form, constant, want_ms) in [
+            (WasteForm::BreakEven, 2e-4, 400),
+            (WasteForm::MinWaste, 0.0, 700),
+        ] {
+            let mut policy = MinWaste::new(&MinWasteSettings {
+                form,
+                interval_s: 0.2,
+                reload_s_per_token: constant,
+            })
+            .unwrap();
+            let keep = policy.on_yield(Time::ZERO, &yielding, &telemetry);
+            let until = Some(Time::ZERO + Nanos::from_millis(want_ms));
+            assert_eq!(keep, Keep::Pin { until }, "{form:?}");
+        }
+    }
+}
