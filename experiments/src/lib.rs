@@ -1,1 +1,72 @@
-//! x
+//! Experiments: the command line, runs of the simulated world, their reports and files.
+//!
+//! What: [`cli`] reads arguments; [`run`] resolves them, simulates and writes run directories;
+//! [`metrics`] turns records into numbers, [`report`] prints them; [`demo`] is what `orrery` does
+//! without arguments; [`show`] lists what there is to choose from.
+//! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
+//! arguments.
+//! Limits: whole workloads are held in memory, since sessions are offered in a drawn order.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the world enters here: files, the wall clock, threads"
+)]
+
+pub mod cli;
+pub mod demo;
+pub mod failure;
+pub mod interrupt;
+pub mod metrics;
+pub mod output;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+
+/// What a run means. It is part of a run's name, and goes up whenever the same configuration would
+/// give other numbers.
+pub const SEMANTICS: u32 = 1;
+
+/// The program: reads the command line, does it, and says how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help asked for is data on stdout; a wrong argument is an error on stderr. A closed
+            // stream is nobody's fault.
+            let _ = error.print();
+            return if error.use_stderr() {
+                failure::Exit::BadInput.into()
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let interrupt = Interrupt::listen();
+    match cli.command {
+        None => demo::demo(&cli::DemoArgs::default(), &interrupt),
+        Some(Command::Demo(args)) => demo::demo(&args, &interrupt),
+        Some(Command::Run(args)) => run::command(&args, &interrupt),
+        Some(Command::Policies(args)) => show::policies(&args.what),
+        Some(Command::Hardware(args)) => show::hardware(&args.what),
+        Some(Command::Workloads(args)) => show::workloads(&args.what),
+    }
+}

@@ -214,7 +214,8 @@ impl Scheduler {
         let sum = self.stale_blocks(now);
         let s = &self.sessions[slot];
         let shared = s.lineage.shared().min(s.hit).get();
-        if sum == Blocks::ZERO || shared == 0 {
+        // With a pin of its own it takes over its own copy, which no stale pin holds alone.
+        if sum == Blocks::ZERO || shared == 0 || s.pin.is_some() {
             return sum;
         }
         let hits: Vec<BlockId> = (0..shared)

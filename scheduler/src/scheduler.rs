@@ -596,6 +596,10 @@ impl Scheduler {
     }
 
     fn timer(&mut self, now: Time) -> Result<(), SchedulerError> {
+        if self.running.is_empty() {
+            // No step will come by itself to expire them, and turns may wait for their blocks.
+            self.expire_pins(now);
+        }
         if self.tick.is_none_or(|at| at > now) {
             return Ok(());
         }

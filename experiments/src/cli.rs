@@ -1,0 +1,267 @@
+//! The command line: every flag with its unit and default.
+//!
+//! Why strings: lists, rates and settings are read by [`crate::run::Plan`], so that a wrong one is
+//! reported with its value and its limit like any other bad input.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  orrery                                     demo on the bundled workload, with a figure
+  orrery run                                 fcfs against mars, every default
+  orrery run --rate 0.1,0.2,0.4 --seed 1,2   several rates and seeds, each policy on the same draws
+  orrery run --policy mars,mine.toml         a preset against your own policy file
+  orrery policies show mars > mine.toml      a policy file to start from
+  orrery run --format json | jq '.runs[] | [.policy, .latency_s.p95]'
+
+Exit codes: 0 done, 1 finished but something failed, 2 bad input, 3 an invariant broke (a bug),
+130 interrupted.";
+
+const RUN_EXAMPLES: &str = "\
+Settings of --set:
+  admission.KEY, order.KEY, retention.KEY  of every policy that has the key (`orrery policies show`)
+  mars.order.aging_s=10                    of the policy called mars alone
+  engine.token_budget=2048     tokens per step            engine.max_running=128     turns at once
+  engine.block_size=16         tokens per KV block        engine.prefix_caching=true
+  engine.kv_blocks=N           pool, null block included, instead of what the GPU has room for
+  engine.head_of_line=stop     or skip: may a waiting turn that fits overtake one that does not
+  host.per_step_ms=0.8         CPU time of the engine per step, and per running turn:
+  host.per_running_us=4
+  tools.mode=shared            or unlimited: no tool waits for a core
+  metrics.alpha1_tolerance=0.01  how far above T_ideal still meets alpha 1
+  run.sample_every_s=1         simulated seconds between rows of samples.parquet
+
+Examples:
+  orrery run --rate 0.1,0.2,0.4 --sessions 1000 --format csv > rates.csv
+  orrery run --workload my-sessions.jsonl.zst --gpu h200-sxm --tool-cores 32
+  zstdcat big.jsonl.zst | head -100 | orrery run --workload -
+  orrery run --policy mars --set admission.window_max=20 --set engine.kv_blocks=8000
+
+Goodput(alpha) counts sessions with latency <= alpha * T_ideal per second of makespan; T_ideal is
+the session's latency alone on the same machine under fcfs. Alpha 1 is met within a tolerance.";
+
+/// Simulates scheduling policies for LLM agents: sessions that alternate between GPU turns and CPU
+/// tools, replayed on a model of the hardware.
+#[derive(Debug, Parser)]
+#[command(name = "orrery", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; nothing is the demo.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Replay a workload under one or several policies and print how they did.
+    Run(Box<RunArgs>),
+    /// The demo: fcfs and mars over a few rates, a table and a figure.
+    Demo(DemoArgs),
+    /// List, show or explain scheduling policies.
+    Policies(PoliciesArgs),
+    /// List GPUs and models, with the KV pool of each pair and what its costs rest on.
+    Hardware(HardwareArgs),
+    /// List the workloads that come with the program.
+    Workloads(WorkloadsArgs),
+}
+
+/// Flags of `orrery run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RUN_EXAMPLES, args_override_self = true)]
+pub struct RunArgs {
+    /// Presets or paths of TOML files, separated by commas; all meet the same draws.
+    #[arg(long, default_value = "fcfs,mars", value_name = "NAME|FILE,...")]
+    pub policy: String,
+
+    /// A bundled workload (`bundled` is the default one), a trace file (plain or zstd), or `-` for
+    /// stdin.
+    #[arg(long, default_value = "bundled", value_name = "NAME|FILE")]
+    pub workload: String,
+
+    /// Arrival rates in sessions per second, separated by commas.
+    #[arg(
+        long,
+        default_value = "0.2",
+        value_name = "RATE,...",
+        allow_hyphen_values = true
+    )]
+    pub rate: String,
+
+    /// How sessions arrive at that rate.
+    #[arg(long, default_value = "fixed")]
+    pub arrivals: ArrivalKind,
+
+    /// Sessions to offer. More than the workload has: its sessions come again, in a new order.
+    #[arg(
+        long,
+        default_value = "400",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
+    pub sessions: String,
+
+    /// Seeds of the order of sessions and of Poisson arrivals, separated by commas.
+    #[arg(
+        long,
+        default_value = "1",
+        value_name = "SEED,...",
+        allow_hyphen_values = true
+    )]
+    pub seed: String,
+
+    /// The GPU (`orrery hardware list`).
+    #[arg(long, default_value = "h100-nvl", value_name = "NAME")]
+    pub gpu: String,
+
+    /// The model it serves.
+    #[arg(long, default_value = "qwen3-coder-30b-a3b", value_name = "NAME")]
+    pub model: String,
+
+    /// Share of the GPU's memory that weights, activations and KV may take, above 0 up to 1.
+    #[arg(
+        long,
+        default_value = "0.9",
+        value_name = "SHARE",
+        allow_hyphen_values = true
+    )]
+    pub utilisation: String,
+
+    /// CPU cores that all tool calls share.
+    #[arg(
+        long,
+        default_value = "8",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
+    pub tool_cores: String,
+
+    /// Goodput factors, separated by commas: a session is in time up to alpha times what it takes alone.
+    #[arg(
+        long,
+        default_value = "1,2,3",
+        value_name = "ALPHA,...",
+        allow_hyphen_values = true
+    )]
+    pub alpha: String,
+
+    /// Simulated seconds after which to stop; sessions then open count as offered and missed.
+    /// [default: run until all are complete]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    pub horizon: Option<String>,
+
+    /// Override a setting (below); may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Folder for the run directories, one per policy, rate and seed.
+    #[arg(long, default_value = "runs/run", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// How to print the results on stdout.
+    #[arg(long, default_value = "table")]
+    pub format: Format,
+
+    /// Threads to use; the results do not depend on it. [default: all cores]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+
+    /// No progress and no notes on stderr; errors still show.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// How sessions arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArrivalKind {
+    /// Evenly: session i at i / rate.
+    Fixed,
+    /// With exponential gaps.
+    Poisson,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs; the keys are a stable interface.
+    Json,
+    /// One row per run, the names of the JSON joined with dots.
+    Csv,
+}
+
+/// Flags of `orrery demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Folder for the figure, its data and the run directories.
+    #[arg(long, default_value = "runs/demo", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Threads to use. [default: all cores]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+
+    /// No progress and no notes on stderr; errors still show.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl Default for DemoArgs {
+    fn default() -> Self {
+        Self {
+            out: PathBuf::from("runs/demo"),
+            threads: None,
+            quiet: false,
+        }
+    }
+}
+
+/// `orrery policies ...`
+#[derive(Debug, Args)]
+pub struct PoliciesArgs {
+    /// What about them.
+    #[command(subcommand)]
+    pub what: PoliciesWhat,
+}
+
+/// What about policies.
+#[derive(Debug, Subcommand)]
+pub enum PoliciesWhat {
+    /// Names and what they are for.
+    List,
+    /// The whole preset as TOML, every setting visible: copy it, change it, run it.
+    Show {
+        /// Name of a preset.
+        name: String,
+    },
+    /// Its rules in words, part by part: formula, settings, source.
+    Explain {
+        /// Name of a preset.
+        name: String,
+    },
+}
+
+/// `orrery hardware ...`
+#[derive(Debug, Args)]
+pub struct HardwareArgs {
+    /// What about it.
+    #[command(subcommand)]
+    pub what: ListWhat,
+}
+
+/// `orrery workloads ...`
+#[derive(Debug, Args)]
+pub struct WorkloadsArgs {
+    /// What about them.
+    #[command(subcommand)]
+    pub what: ListWhat,
+}
+
+/// What there is.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ListWhat {
+    /// List them.
+    List,
+}

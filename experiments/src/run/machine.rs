@@ -1,0 +1,140 @@
+//! The machine that is simulated: hardware from the catalog, limits from the settings.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use scheduler::{Config, HeadOfLine};
+use serde_json::{Value, json};
+use sim::cost::Host;
+use sim::spec::{Catalog, Hardware};
+use sim::world::{Setup, ToolMode};
+use units::{Blocks, Time, Tokens};
+
+use super::settings::Settings;
+use crate::failure::Failure;
+
+/// The machine, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// What the simulator is given.
+    pub setup: Setup,
+    /// The GPU and the model.
+    pub hardware: Hardware,
+    /// Share of the GPU's memory in use.
+    pub utilisation: f64,
+    /// Cores of the tools.
+    pub tool_cores: NonZeroU32,
+}
+
+impl Machine {
+    /// The named model on the named GPU, with these settings.
+    ///
+    /// # Errors
+    /// Bad input: an unknown name (with the nearest), a model that does not fit, a limit that cannot
+    /// be.
+    pub fn new(
+        gpu: &str,
+        model: &str,
+        utilisation: f64,
+        tool_cores: NonZeroU32,
+        horizon: Option<Time>,
+        settings: &Settings,
+    ) -> Result<Self, Failure> {
+        let hardware = Hardware::new(&Catalog::builtin(), gpu, model, utilisation)
+            .map_err(Failure::bad_input)?;
+        let hardware = hardware.with_host(Host {
+            per_step: settings.host_per_step.unwrap_or(Host::TYPICAL.per_step),
+            per_running: settings
+                .host_per_running
+                .unwrap_or(Host::TYPICAL.per_running),
+        });
+        let block_size = settings.block_size;
+        let usable_blocks = match settings.kv_blocks {
+            Some(blocks) => Blocks(blocks).saturating_sub(Blocks(1)),
+            None => hardware.usable_blocks(block_size),
+        };
+        let engine = Config {
+            block_size,
+            usable_blocks,
+            token_budget: Tokens(settings.token_budget),
+            max_running: usize::try_from(settings.max_running).unwrap_or(usize::MAX),
+            prefix_caching: settings.prefix_caching,
+            head_of_line: settings.head_of_line,
+            tool_cores: tool_cores.get(),
+        };
+        engine.validate().map_err(Failure::bad_input)?;
+        let tools = if settings.unlimited_tools {
+            ToolMode::Unlimited
+        } else {
+            ToolMode::Shared(tool_cores)
+        };
+        Ok(Self {
+            setup: Setup {
+                engine,
+                cost: Arc::new(hardware.cost.clone()),
+                tools,
+                horizon,
+                sample_every: Some(settings.sample_every),
+            },
+            hardware,
+            utilisation,
+            tool_cores,
+        })
+    }
+
+    /// Everything about it that can change a result.
+    pub fn config(&self) -> Value {
+        let engine = &self.setup.engine;
+        let c = self.hardware.cost.coefficients();
+        let host = self.hardware.cost.host();
+        json!({
+            "gpu": self.hardware.gpu.name,
+            "model": self.hardware.model.name,
+            "utilisation": self.utilisation,
+            "cost": {
+                "p0_ps": c.p0, "p1_ps": c.p1, "p2_ps": c.p2, "d0_ps": c.d0, "e_ps": c.e,
+                "d1_ps": c.d1, "d2_ps": c.d2, "active_share": c.active_share,
+                "host_per_step_ns": host.per_step.as_nanos(),
+                "host_per_running_ns": host.per_running.as_nanos(),
+            },
+            "engine": {
+                "block_size_tokens": engine.block_size.tokens().get(),
+                "usable_blocks": engine.usable_blocks.get(),
+                "token_budget": engine.token_budget.get(),
+                "max_running": engine.max_running,
+                "prefix_caching": engine.prefix_caching,
+                "head_of_line": match engine.head_of_line {
+                    HeadOfLine::Stop => "stop",
+                    HeadOfLine::Skip => "skip",
+                },
+            },
+            "tools": {
+                "mode": match self.setup.tools {
+                    ToolMode::Shared(_) => "shared",
+                    ToolMode::Unlimited => "unlimited",
+                },
+                "cores": self.tool_cores,
+            },
+            "horizon_s": self.setup.horizon.map(Time::as_secs),
+            "sample_every_s": self.setup.sample_every.map(units::Nanos::as_secs),
+        })
+    }
+
+    /// What its figures rest on.
+    pub fn evidence(&self) -> Value {
+        json!({
+            "step_cost": self.hardware.evidence,
+            "gpu": self.hardware.gpu.sources,
+            "model": self.hardware.model.sources,
+            "kv_pool_tokens_of_the_gpu": self.hardware.kv_tokens.get(),
+        })
+    }
+
+    /// KV tokens that sessions can hold.
+    pub fn usable_tokens(&self) -> Tokens {
+        self.setup
+            .engine
+            .block_size
+            .capacity(self.setup.engine.usable_blocks)
+    }
+}

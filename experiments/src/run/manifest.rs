@@ -1,0 +1,132 @@
+//! `manifest.json`: what a run was, in full. Written last, so its presence means "complete".
+//!
+//! Limits: it holds nothing of the machine or the hour, so the same run gives the same bytes.
+
+use serde_json::{Value, json};
+
+use super::plan::Plan;
+use super::recorder::Rows;
+use crate::SEMANTICS;
+use crate::cli::ArrivalKind;
+use crate::report::RunReport;
+use sim::world::Summary;
+
+/// One run of a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Case {
+    /// Index of the policy.
+    pub policy: usize,
+    /// Sessions per second.
+    pub rate_per_s: f64,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// Everything that can change a number of the run's files.
+pub fn config(plan: &Plan, case: Case) -> Value {
+    let alphas: Vec<&str> = plan.alphas.iter().map(|a| a.text.as_str()).collect();
+    let policy = &plan.policies[case.policy];
+    json!({
+        "semantics": SEMANTICS,
+        "policy": policy.spec.name,
+        "policy_toml": policy.toml,
+        "trace_blake3": plan.workload.digest,
+        "rate_per_s": case.rate_per_s,
+        "arrivals": match plan.arrivals {
+            ArrivalKind::Fixed => "fixed",
+            ArrivalKind::Poisson => "poisson",
+        },
+        "sessions": plan.sessions,
+        "seed": case.seed,
+        "alphas": alphas,
+        "alpha1_tolerance": plan.tolerance,
+        "machine": plan.machine.config(),
+    })
+}
+
+/// The name of the run's directory: policy, rate, seed and the first 12 digits of the BLAKE3 of
+/// [`config`].
+pub fn name(plan: &Plan, case: Case) -> String {
+    // Keys are sorted, so the text is the same whatever order they were written in.
+    let digest = blake3::hash(config(plan, case).to_string().as_bytes()).to_hex();
+    let policy = super::directory::plain_name(&plan.policies[case.policy].spec.name);
+    format!(
+        "{policy}-r{}-s{}-{}",
+        case.rate_per_s,
+        case.seed,
+        &digest[..12]
+    )
+}
+
+/// The manifest of a run that came to `report`.
+///
+/// # Errors
+/// If a report cannot be written down, which none does.
+pub fn manifest(
+    plan: &Plan,
+    case: Case,
+    summary: &Summary,
+    report: &RunReport,
+    rows: Rows,
+) -> anyhow::Result<String> {
+    let mut totals = serde_json::to_value(report)?;
+    if let Some(totals) = totals.as_object_mut() {
+        // Not a property of the run but of the computer and the moment.
+        totals.remove("sim_wall_s");
+        totals.insert("steps".to_owned(), json!(summary.counters.steps));
+        totals.insert("prompt_tokens".to_owned(), json!(summary.counters.prompt));
+        totals.insert("hit_tokens".to_owned(), json!(summary.counters.hit));
+        totals.insert(
+            "output_tokens".to_owned(),
+            json!(summary.counters.generated),
+        );
+        totals.insert(
+            "scheduled_tokens".to_owned(),
+            json!(summary.counters.scheduled),
+        );
+        totals.insert("evicted_blocks".to_owned(), json!(summary.counters.evicted));
+        totals.insert("tool_calls".to_owned(), json!(summary.tool_calls));
+        totals.insert(
+            "tool_elapsed_s".to_owned(),
+            json!(summary.tool_elapsed.as_secs()),
+        );
+        totals.insert(
+            "tool_alone_s".to_owned(),
+            json!(summary.tool_alone.as_secs()),
+        );
+    }
+    let in_file = plan.workload.sessions.len();
+    let header = &plan.workload.header;
+    let manifest = json!({
+        "orrery_manifest": 1,
+        "name": name(plan, case),
+        "config": config(plan, case),
+        "workload": {
+            "name": plan.workload.name,
+            "source": header.source,
+            "license": header.license,
+            "note": header.note,
+            "blake3": plan.workload.digest,
+            "sessions_in_file": in_file,
+            "sessions_offered_at_most": plan.sessions,
+            "cycles_through_the_file": plan.sessions.div_ceil(in_file.max(1)),
+            "order": "drawn for each cycle from the random stream (seed, session_order, cycle)",
+            "numbers_in_file": plan.workload.evidence,
+        },
+        "hardware_evidence": plan.machine.evidence(),
+        "definitions": {
+            "latency_s": "arrival to completion, over completed sessions",
+            "ttft_s": "prompt ready to first token, over turns that ended",
+            "t_ideal_s": "latency alone on this machine under preset fcfs; own context warm, shared prefix cold",
+            "goodput_per_s": "sessions with latency <= alpha * T_ideal per second of makespan; from alpha 1 up, at least 1 + alpha1_tolerance",
+            "attainment": "that count over sessions offered",
+            "percentiles": "linear between order statistics, rank p * (n - 1)",
+            "makespan_s": "start to last completion; to the horizon if sessions were open then",
+        },
+        "rows": rows,
+        "totals": totals,
+    });
+    let mut text = serde_json::to_string_pretty(&manifest)?;
+    text.push('\n');
+    Ok(text)
+}

@@ -1,0 +1,275 @@
+//! `orrery run`: replay a workload under policies and write what happened.
+//!
+//! What: [`Plan`] holds everything resolved; [`execute`] simulates its runs side by side and writes
+//! one directory each; [`command`] prints the reports.
+//! Why: the demo, and later sweeps, are the same with another plan.
+//! Limits: a run's records are in memory until it ends; runs in parallel add up.
+
+pub mod columns;
+pub mod directory;
+pub mod ideal;
+pub mod machine;
+pub mod manifest;
+pub mod plan;
+pub mod policies;
+pub mod recorder;
+pub mod settings;
+pub mod workload;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, anyhow};
+use rayon::prelude::*;
+use sim::world::{Offered, simulate};
+use units::Nanos;
+
+pub use manifest::Case;
+pub use plan::Plan;
+
+use crate::cli::RunArgs;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::{data, note};
+use crate::progress::Progress;
+use crate::report::{self, Judge, RunReport, Which};
+use recorder::Recorder;
+
+/// A run that is done.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Its numbers.
+    pub report: RunReport,
+    /// Where its files are.
+    pub directory: PathBuf,
+}
+
+/// `orrery run`.
+///
+/// # Errors
+/// A [`Failure`] with its exit code: bad input, a failed run, an interruption.
+pub fn command(args: &RunArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    let plan = Plan::new(args)?;
+    warn_of_long_contexts(&plan);
+    let results = execute(&plan, interrupt)?;
+    let (done, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    let done: Vec<Done> = done.into_iter().filter_map(Result::ok).collect();
+    if !done.is_empty() {
+        let reports: Vec<RunReport> = done.iter().map(|d| d.report.clone()).collect();
+        let text = report::print(&reports, plan.format, plan.tolerance);
+        data(&text.map_err(Failure::bad_input)?)?;
+        for one in &done {
+            note(plan.quiet, &format!("wrote {}", one.directory.display()));
+        }
+    }
+    verdict(
+        failed.into_iter().filter_map(Result::err).collect(),
+        done.len(),
+    )
+}
+
+/// What the shell is told when some runs failed: the gravest of their codes if all did, a bug always.
+fn verdict(failed: Vec<Failure>, done: usize) -> Result<(), Failure> {
+    let total = failed.len() + done;
+    let Some(gravest) = failed.iter().map(|f| f.exit).max() else {
+        return Ok(());
+    };
+    let exit = match gravest {
+        Exit::Invariant | Exit::Interrupted => gravest,
+        Exit::Partial | Exit::BadInput if done > 0 => Exit::Partial,
+        other => other,
+    };
+    let mut failed = failed.into_iter();
+    // All but the last are told here; the last is told by whoever ends the program.
+    let last = failed.next_back();
+    for failure in failed {
+        failure.print();
+    }
+    match last {
+        Some(last) if total > 1 => Err(Failure { exit, ..last }),
+        Some(last) => Err(last),
+        None => Ok(()),
+    }
+}
+
+fn warn_of_long_contexts(plan: &Plan) {
+    let longest = plan.machine.hardware.model.context_length;
+    let beyond = |s: &&std::sync::Arc<traces::Session>| s.peak_tokens() > longest;
+    let count = plan.workload.sessions.iter().filter(beyond).count();
+    if count > 0 {
+        let line = format!(
+            "warning: {count} sessions of the workload grow beyond the {longest} tokens that {} \
+             takes; they are replayed all the same",
+            plan.machine.hardware.model.name
+        );
+        note(plan.quiet, &line);
+    }
+}
+
+/// Simulates all runs of the plan, in the order rate, seed, policy. One that fails stops no other.
+///
+/// # Errors
+/// What keeps every run from starting, or an interruption. A run's own failure is its result.
+pub fn execute(plan: &Plan, interrupt: &Interrupt) -> Result<Vec<Result<Done, Failure>>, Failure> {
+    directory::prepare(&plan.out).map_err(Failure::bad_input)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(plan.threads.unwrap_or(0))
+        .build()
+        .map_err(Failure::bad_input)?;
+    let cases = cases(plan);
+    let orders: Vec<Vec<u32>> = plan
+        .seeds
+        .iter()
+        .map(|&seed| plan.workload.order(seed, plan.sessions))
+        .collect();
+    let mut offered = vec![false; plan.workload.sessions.len()];
+    for &index in orders.iter().flatten() {
+        offered[index as usize] = true;
+    }
+    let distinct = offered.iter().filter(|o| **o).count();
+    let total = distinct as u64 + plan.sessions as u64 * cases.len() as u64;
+    let progress = Progress::new(total, plan.quiet);
+    let results = pool.install(|| {
+        let ideals = ideal::ideals(plan, &offered, &progress, interrupt)?;
+        let run = |(case, seed): &(Case, usize)| {
+            let order = &orders[*seed];
+            guarded(plan, *case, || {
+                one(plan, *case, order, &ideals, &progress, interrupt)
+            })
+        };
+        Ok(cases.par_iter().map(run).collect::<Vec<_>>())
+    });
+    drop(progress);
+    if interrupt.is_set() {
+        let complete = match &results {
+            Ok(results) => results.iter().filter(|r| r.is_ok()).count(),
+            Err(_) => 0,
+        };
+        return Err(Failure {
+            exit: Exit::Interrupted,
+            error: anyhow!(
+                "interrupted: {complete} of {} runs are complete in `{}`, the others left nothing",
+                cases.len(),
+                plan.out.display()
+            ),
+        });
+    }
+    results
+}
+
+/// Every run of the plan, with the index of its seed.
+fn cases(plan: &Plan) -> Vec<(Case, usize)> {
+    let mut cases = Vec::new();
+    for &rate_per_s in &plan.rates {
+        for (index, &seed) in plan.seeds.iter().enumerate() {
+            let case = |policy| Case {
+                policy,
+                rate_per_s,
+                seed,
+            };
+            cases.extend((0..plan.policies.len()).map(|policy| (case(policy), index)));
+        }
+    }
+    cases
+}
+
+/// Runs one case; a panic in it is a broken invariant of that run, and the others go on.
+fn guarded(
+    plan: &Plan,
+    case: Case,
+    run: impl FnOnce() -> Result<Done, Failure>,
+) -> Result<Done, Failure> {
+    let what = || format!("run `{}`", manifest::name(plan, case));
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|panic| {
+            let said = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(Failure {
+                exit: Exit::Invariant,
+                error: anyhow!("it panicked: {}", said.unwrap_or("without a message")),
+            })
+        })
+        .map_err(|failure| failure.context(what()))
+}
+
+fn one(
+    plan: &Plan,
+    case: Case,
+    order: &[u32],
+    ideals: &[Option<Nanos>],
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Done, Failure> {
+    let policy = &plan.policies[case.policy].spec;
+    let sessions = &plan.workload.sessions;
+    let times = plan.times(case.rate_per_s, case.seed)?;
+    let offered = order.iter().zip(times).map(|(&index, arrival)| Offered {
+        session: std::sync::Arc::clone(&sessions[index as usize]),
+        arrival,
+    });
+    let ideals: Vec<Option<Nanos>> = order.iter().map(|&i| ideals[i as usize]).collect();
+    let mut share = progress.share();
+    let mut recorder = Recorder::new(&ideals, progress.share(), interrupt);
+    let began = Instant::now();
+    let summary = simulate(
+        &plan.machine.setup,
+        policy.build().map_err(Failure::bad_input)?,
+        offered,
+        &mut recorder,
+    )
+    .map_err(Failure::of_run)?;
+    let sim_wall_s = began.elapsed().as_secs_f64();
+    if interrupt.is_set() {
+        return Err(Failure {
+            exit: Exit::Interrupted,
+            error: anyhow!("interrupted"),
+        });
+    }
+    if let Some(at) = recorder.stalled() {
+        return Err(Failure {
+            exit: Exit::Invariant,
+            error: anyhow!("at {at} the simulated clock stands still while events go on"),
+        });
+    }
+    let which = Which {
+        policy: &policy.name,
+        workload: &plan.workload.name,
+        rate_per_s: case.rate_per_s,
+        seed: case.seed,
+    };
+    let judge = Judge {
+        alphas: &plan.alphas,
+        tolerance: plan.tolerance,
+    };
+    let report = RunReport {
+        sim_wall_s,
+        ..RunReport::new(
+            which,
+            &summary,
+            recorder.timed(),
+            recorder.first_tokens(),
+            judge,
+        )
+    };
+    let counted = recorder.counted();
+    share.completed((plan.sessions as u64).saturating_sub(counted));
+    let name = manifest::name(plan, case);
+    let directory = plan.out.join(&name);
+    let write = || -> anyhow::Result<()> {
+        let draft = directory::Draft::create(&plan.out, &name)?;
+        let rows = recorder.write(draft.path())?;
+        let text = manifest::manifest(plan, case, &summary, &report, rows)?;
+        let path = draft.path().join("manifest.json");
+        fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+        draft.publish(&directory)
+    };
+    write().map_err(|error| Failure {
+        exit: Exit::Partial,
+        error,
+    })?;
+    Ok(Done { report, directory })
+}

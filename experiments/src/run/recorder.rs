@@ -1,0 +1,150 @@
+//! Listens to a run and keeps its records as columns.
+
+use std::path::Path;
+
+use sim::world::{Observer, Outcome, Sample, SessionRecord, Status, TurnRecord};
+use units::{Nanos, SessionId, Time};
+
+use super::columns::{SampleColumns, SessionColumns, TurnColumns};
+use crate::interrupt::Interrupt;
+use crate::metrics::Timed;
+use crate::progress::Share;
+
+/// Rows of samples at most. When they are full every other one goes and the interval doubles, so a
+/// run of years fits memory.
+const SAMPLE_ROWS: usize = 1 << 20;
+
+/// Calls of [`Observer::progress`] at one instant, of 4096 events each, after which a run is taken to
+/// turn on the spot. No load has 16 million events in one instant.
+const STALLED_CALLS: u32 = 4096;
+
+/// Everything a run directory holds, while the run lasts.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    sessions: SessionColumns,
+    turns: TurnColumns,
+    samples: SampleColumns,
+    samples_seen: u64,
+    sample_stride: u64,
+    /// `T_ideal` of the session that is offered as number `i`.
+    ideals: &'a [Option<Nanos>],
+    timed: Vec<Timed>,
+    progress: Share<'a>,
+    interrupt: &'a Interrupt,
+    last_seen: Time,
+    calls_at_last: u32,
+}
+
+/// Rows written, by file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Rows {
+    /// Of `sessions.parquet`.
+    pub sessions: usize,
+    /// Of `turns.parquet`.
+    pub turns: usize,
+    /// Of `samples.parquet`.
+    pub samples: usize,
+    /// Sampling intervals from one row of samples to the next.
+    pub sample_stride: u64,
+}
+
+impl<'a> Recorder<'a> {
+    /// Nothing recorded yet. `ideals` are those of the offered sessions, in order of arrival.
+    pub fn new(ideals: &'a [Option<Nanos>], progress: Share<'a>, interrupt: &'a Interrupt) -> Self {
+        Self {
+            sessions: SessionColumns::default(),
+            turns: TurnColumns::default(),
+            samples: SampleColumns::default(),
+            samples_seen: 0,
+            sample_stride: 1,
+            ideals,
+            timed: Vec::new(),
+            progress,
+            interrupt,
+            last_seen: Time::ZERO,
+            calls_at_last: 0,
+        }
+    }
+
+    fn ideal(&self, session: SessionId) -> Option<Nanos> {
+        self.ideals.get(session.0 as usize).copied().flatten()
+    }
+
+    /// Latency and `T_ideal` of the completed sessions.
+    pub fn timed(&self) -> &[Timed] {
+        &self.timed
+    }
+
+    /// When the clock stopped for good, if it did: a bug of the scheduler or a policy.
+    pub fn stalled(&self) -> Option<Time> {
+        (self.calls_at_last >= STALLED_CALLS).then_some(self.last_seen)
+    }
+
+    /// Sessions that the progress has been told of.
+    pub fn counted(&self) -> u64 {
+        self.progress.counted()
+    }
+
+    /// Time to first token of every turn that ended.
+    pub fn first_tokens(&self) -> Vec<Nanos> {
+        self.turns.first_tokens()
+    }
+
+    /// Writes the three Parquet files into `folder`.
+    ///
+    /// # Errors
+    /// What the system or polars says.
+    pub fn write(self, folder: &Path) -> anyhow::Result<Rows> {
+        Ok(Rows {
+            sessions: self.sessions.write(&folder.join("sessions.parquet"))?,
+            turns: self.turns.write(&folder.join("turns.parquet"))?,
+            samples: self.samples.write(&folder.join("samples.parquet"))?,
+            sample_stride: self.sample_stride,
+        })
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn session(&mut self, record: SessionRecord) {
+        let ideal = self.ideal(record.session);
+        if let (Status::Completed, Some(finished)) = (record.status, record.finished) {
+            self.timed.push(Timed {
+                latency: finished.since(record.arrival),
+                ideal,
+            });
+        }
+        self.sessions.push(&record, ideal);
+    }
+
+    fn turn(&mut self, record: &TurnRecord) {
+        self.turns.push(record);
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        let keep = self.samples_seen.is_multiple_of(self.sample_stride);
+        self.samples_seen += 1;
+        if !keep {
+            return;
+        }
+        if self.samples.len() == SAMPLE_ROWS {
+            self.samples.keep_every_other();
+            self.sample_stride *= 2;
+            // Row `SAMPLE_ROWS` is even, so it belongs to the coarser grid too.
+        }
+        self.samples.push(sample);
+    }
+
+    fn progress(&mut self, at: Time, completed: u64) -> Outcome {
+        self.progress.completed(completed);
+        if at > self.last_seen {
+            self.last_seen = at;
+            self.calls_at_last = 0;
+        }
+        self.calls_at_last += 1;
+        if self.interrupt.is_set() || self.stalled().is_some() {
+            Outcome::Stop
+        } else {
+            Outcome::Continue
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! `--set KEY=VALUE`: settings of the engine, host, tools, metrics and run. Policy keys are left for
+//! [`super::policies`].
+
+use scheduler::HeadOfLine;
+use units::{BlockSize, Nanos};
+
+/// Keys of this module. Their meaning is in `orrery run --help`.
+pub const KEYS: [&str; 11] = [
+    "engine.token_budget",
+    "engine.max_running",
+    "engine.block_size",
+    "engine.kv_blocks",
+    "engine.head_of_line",
+    "engine.prefix_caching",
+    "host.per_step_ms",
+    "host.per_running_us",
+    "tools.mode",
+    "metrics.alpha1_tolerance",
+    "run.sample_every_s",
+];
+
+/// The most tokens or turns that one limit may name: far beyond any engine, and sums stay in 64 bits.
+const COUNT_LIMIT: u64 = 1 << 32;
+
+/// Settings that no policy owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Tokens that one step may compute.
+    pub token_budget: u64,
+    /// Turns that may run at once.
+    pub max_running: u64,
+    /// Tokens per KV block.
+    pub block_size: BlockSize,
+    /// Blocks of the pool, the null block included; `None`: what the GPU has room for.
+    pub kv_blocks: Option<u64>,
+    /// Whether a turn may overtake one that does not fit.
+    pub head_of_line: HeadOfLine,
+    /// Whether content left in free blocks may be hit.
+    pub prefix_caching: bool,
+    /// Host time per step; `None`: the usual.
+    pub host_per_step: Option<Nanos>,
+    /// Host time per running turn; `None`: the usual.
+    pub host_per_running: Option<Nanos>,
+    /// Whether tools never wait for a core.
+    pub unlimited_tools: bool,
+    /// How far above `T_ideal` still meets alpha 1.
+    pub alpha1_tolerance: f64,
+    /// Time between samples.
+    pub sample_every: Nanos,
+}
+
+impl Default for Settings {
+    /// The replay settings of the reference.
+    fn default() -> Self {
+        Self {
+            token_budget: 2048,
+            max_running: 128,
+            block_size: BlockSize::default(),
+            kv_blocks: None,
+            head_of_line: HeadOfLine::Stop,
+            prefix_caching: true,
+            host_per_step: None,
+            host_per_running: None,
+            unlimited_tools: false,
+            alpha1_tolerance: 0.01,
+            sample_every: Nanos::from_millis(1_000),
+        }
+    }
+}
+
+/// A value that a setting cannot have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("setting `{key}` is `{value}` (wanted: {wanted})")]
+pub struct SettingError {
+    key: String,
+    value: String,
+    wanted: &'static str,
+}
+
+impl Settings {
+    /// Sets one key; `Ok(false)` if it is none of [`KEYS`].
+    ///
+    /// # Errors
+    /// [`SettingError`] with the key, its value and what it may be.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<bool, SettingError> {
+        let bad = |wanted| SettingError {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            wanted,
+        };
+        let count = |least: u64, wanted| {
+            let parsed: Option<u64> = value.parse().ok();
+            parsed
+                .filter(|n| (least..=COUNT_LIMIT).contains(n))
+                .ok_or_else(|| bad(wanted))
+        };
+        let number = |least: f64, most: f64, wanted| {
+            let parsed: Option<f64> = value.parse().ok();
+            parsed
+                .filter(|x| (least..=most).contains(x))
+                .ok_or_else(|| bad(wanted))
+        };
+        let span = |unit_s: f64, least: f64, most: f64, wanted| {
+            let x = number(least, most, wanted)?;
+            Nanos::from_secs(x * unit_s).map_err(|_| bad(wanted))
+        };
+        match key {
+            "engine.token_budget" => self.token_budget = count(1, "tokens, 1 to 2^32")?,
+            "engine.max_running" => self.max_running = count(1, "turns, 1 to 2^32")?,
+            "engine.block_size" => {
+                let wanted = "tokens, 1 to 2^32";
+                let size = BlockSize::new(count(1, wanted)?);
+                self.block_size = size.ok_or_else(|| bad(wanted))?;
+            }
+            "engine.kv_blocks" => self.kv_blocks = Some(count(2, "blocks, 2 to 2^24")?),
+            "engine.head_of_line" => {
+                self.head_of_line = match value {
+                    "stop" => HeadOfLine::Stop,
+                    "skip" => HeadOfLine::Skip,
+                    _ => return Err(bad("stop or skip")),
+                };
+            }
+            "engine.prefix_caching" => {
+                self.prefix_caching = value.parse().map_err(|_| bad("true or false"))?;
+            }
+            "host.per_step_ms" => {
+                self.host_per_step = Some(span(1e-3, 0.0, 1e4, "milliseconds, 0 to 10000")?);
+            }
+            "host.per_running_us" => {
+                self.host_per_running = Some(span(1e-6, 0.0, 1e6, "microseconds, 0 to 1e6")?);
+            }
+            "tools.mode" => {
+                self.unlimited_tools = match value {
+                    "shared" => false,
+                    "unlimited" => true,
+                    _ => return Err(bad("shared or unlimited")),
+                };
+            }
+            "metrics.alpha1_tolerance" => {
+                self.alpha1_tolerance = number(0.0, 1.0, "a share, 0 to 1")?;
+            }
+            "run.sample_every_s" => {
+                self.sample_every = span(1.0, 1e-3, 1e7, "seconds, 0.001 to 1e7")?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_can_be_set() {
+        let values = [
+            "512",
+            "7",
+            "32",
+            "100",
+            "skip",
+            "false",
+            "1.5",
+            "2",
+            "unlimited",
+            "0.05",
+            "0.5",
+        ];
+        let mut settings = Settings::default();
+        for (key, value) in KEYS.iter().zip(values) {
+            assert_eq!(settings.set(key, value), Ok(true), "{key}");
+        }
+        assert_eq!(
+            settings,
+            Settings {
+                token_budget: 512,
+                max_running: 7,
+                block_size: BlockSize::new(32).unwrap(),
+                kv_blocks: Some(100),
+                head_of_line: HeadOfLine::Skip,
+                prefix_caching: false,
+                host_per_step: Some(Nanos::new(1_500_000)),
+                host_per_running: Some(Nanos::new(2_000)),
+                unlimited_tools: true,
+                alpha1_tolerance: 0.05,
+                sample_every: Nanos::from_millis(500),
+            }
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_names_key_value_and_limit() {
+        let mut settings = Settings::default();
+        for (key, value) in [
+            ("engine.token_budget", "0"),
+            ("engine.token_budget", "-1"),
+            ("engine.kv_blocks", "1"),
+            ("engine.head_of_line", "stopp"),
+            ("host.per_step_ms", "NaN"),
+            ("run.sample_every_s", "0"),
+            ("metrics.alpha1_tolerance", "inf"),
+        ] {
+            let error = settings.set(key, value).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("setting `{key}` is `{value}` (wanted: ")),
+                "{error}"
+            );
+        }
+        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.set("order.aging_s", "1"), Ok(false));
+    }
+}

@@ -1,0 +1,284 @@
+//! The sessions that are offered: where they come from and in which order.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use rand_core::Rng;
+use serde::Serialize;
+use traces::rng::stream;
+use traces::validate::Ids;
+use traces::{Evidence, Header, Session, TraceReader, TraceWriter, bundled};
+
+use crate::failure::{Failure, did_you_mean, nearest};
+
+/// The bundled workload that is meant when none is named.
+pub const DEFAULT: &str = "swebench-mini";
+
+/// Sessions to offer.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// As the user named it.
+    pub name: String,
+    /// What the trace says about itself.
+    pub header: Header,
+    /// In the file's order.
+    pub sessions: Vec<Arc<Session>>,
+    /// BLAKE3 of the sessions as written plain by our own writer: the same for a compressed copy.
+    pub digest: String,
+    /// Where its numbers come from.
+    pub evidence: EvidenceCounts,
+}
+
+/// Numbers by where they come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// The recording says so.
+    pub recorded: u64,
+    /// Computed from the recording.
+    pub estimated: u64,
+    /// Drawn from a fitted distribution.
+    pub drawn: u64,
+    /// Nobody knows; such a session cannot be replayed.
+    pub unknown: u64,
+}
+
+impl Counts {
+    fn note(&mut self, evidence: Option<Evidence>) {
+        match evidence {
+            Some(Evidence::Recorded) => self.recorded += 1,
+            Some(Evidence::Estimated) => self.estimated += 1,
+            Some(Evidence::Drawn) => self.drawn += 1,
+            None => self.unknown += 1,
+        }
+    }
+}
+
+/// Numbers of sessions by what they are and where they come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EvidenceCounts {
+    /// Prompt lengths; always recorded.
+    pub prompts: Counts,
+    /// Output lengths.
+    pub outputs: Counts,
+    /// Tool times alone.
+    pub tool_walls: Counts,
+    /// CPU times of tools.
+    pub tool_cpus: Counts,
+}
+
+impl EvidenceCounts {
+    /// Counts one session's numbers.
+    pub fn of(session: &Session) -> Self {
+        let mut counts = Self::default();
+        counts.note(session);
+        counts
+    }
+
+    fn note(&mut self, session: &Session) {
+        for turn in &session.turns {
+            self.prompts.note(Some(Evidence::Recorded));
+            self.outputs.note(Some(turn.output.evidence));
+            for tool in &turn.tools {
+                self.tool_walls.note(tool.wall.map(|w| w.evidence));
+                self.tool_cpus.note(tool.cpu.map(|c| c.evidence));
+            }
+        }
+    }
+
+    /// Over all kinds: recorded, estimated, drawn.
+    pub fn totals(&self) -> [u64; 3] {
+        let all = [self.prompts, self.outputs, self.tool_walls, self.tool_cpus];
+        [
+            all.iter().map(|c| c.recorded).sum(),
+            all.iter().map(|c| c.estimated).sum(),
+            all.iter().map(|c| c.drawn).sum(),
+        ]
+    }
+}
+
+impl Workload {
+    /// The workload called `name`: a bundled one, a file, or `-` for stdin.
+    ///
+    /// # Errors
+    /// Bad input: no such workload, or a trace that cannot be used, with the line.
+    pub fn load(name: &str) -> Result<Self, Failure> {
+        let bundled_name = if name == "bundled" { DEFAULT } else { name };
+        if let Some((header, sessions)) = bundled::by_name(bundled_name) {
+            return Self::new(name, header, sessions);
+        }
+        let input: Box<dyn Read + Send> = if name == "-" {
+            Box::new(io::stdin())
+        } else {
+            Box::new(open(name)?)
+        };
+        let cannot = || format!("cannot use workload `{name}`");
+        let (header, sessions) = read(input)
+            .with_context(cannot)
+            .map_err(Failure::bad_input)?;
+        Self::new(name, header, sessions)
+    }
+
+    /// A workload of these sessions.
+    ///
+    /// # Errors
+    /// Bad input: a session that breaks a law of the model.
+    pub fn new(name: &str, header: Header, sessions: Vec<Session>) -> Result<Self, Failure> {
+        let digest = digest(&sessions).map_err(Failure::bad_input)?;
+        let mut evidence = EvidenceCounts::default();
+        for session in &sessions {
+            evidence.note(session);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            header,
+            sessions: sessions.into_iter().map(Arc::new).collect(),
+            digest,
+            evidence,
+        })
+    }
+
+    /// The first `count` sessions to offer, as indices: a new order for every cycle through the file,
+    /// drawn from `(seed, "session_order", cycle)`.
+    pub fn order(&self, seed: u64, count: usize) -> Vec<u32> {
+        let each = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let mut order = Vec::with_capacity(count);
+        let mut cycle = 0;
+        while order.len() < count && each > 0 {
+            let mut indices: Vec<u32> = (0..each).collect();
+            shuffle(&mut indices, &mut stream(seed, "session_order", cycle));
+            indices.truncate(count - order.len());
+            order.append(&mut indices);
+            cycle += 1;
+        }
+        order
+    }
+}
+
+/// Fisher and Yates: every order is as likely as any other.
+fn shuffle(items: &mut [u32], rng: &mut impl Rng) {
+    for last in (1..items.len()).rev() {
+        // The high half of a product is uniform to within 2^-32 for up to 2^32 items.
+        let wide = u128::from(rng.next_u64()) * (last as u128 + 1);
+        let pick = usize::try_from(wide >> 64).expect("at most `last`");
+        items.swap(last, pick);
+    }
+}
+
+fn open(name: &str) -> Result<File, Failure> {
+    let path = Path::new(name);
+    let opened = File::open(path).and_then(|file| {
+        if file.metadata()?.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::IsADirectory));
+        }
+        Ok(file)
+    });
+    opened.map_err(|error| {
+        let names = bundled::NAMES.iter().copied().chain(["bundled"]);
+        let known: Vec<String> = names.clone().map(|n| format!("`{n}`")).collect();
+        let hint = did_you_mean(nearest(name, names));
+        Failure::bad_input(anyhow::Error::new(error).context(format!(
+            "cannot open workload `{name}`: no bundled workload ({}), and no file that can be \
+             opened{hint}",
+            known.join(", ")
+        )))
+    })
+}
+
+fn read(input: Box<dyn Read + Send>) -> anyhow::Result<(Header, Vec<Session>)> {
+    let reader = TraceReader::open(input).map_err(refused)?;
+    let header = reader.header().clone();
+    let mut ids = Ids::new();
+    let mut sessions = Vec::new();
+    for session in reader {
+        let session = session.map_err(refused)?;
+        let number = sessions.len() + 1;
+        if !ids.insert(&session.id) {
+            anyhow::bail!(
+                "session {number} of the file: `id` is `{}`, which an earlier session has (wanted: \
+                 unique)",
+                session.id
+            );
+        }
+        sessions.push(session);
+    }
+    Ok((header, sessions))
+}
+
+fn refused(error: traces::TraceError) -> anyhow::Error {
+    let hint = match &error {
+        traces::TraceError::NotATrace => {
+            "\nhint: recordings of agents must be imported into the trace format first"
+        }
+        _ => "",
+    };
+    if hint.is_empty() {
+        error.into()
+    } else {
+        anyhow::anyhow!("{error}{hint}")
+    }
+}
+
+struct Hashing(blake3::Hasher);
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn digest(sessions: &[Session]) -> anyhow::Result<String> {
+    let hashing = BufWriter::new(Hashing(blake3::Hasher::new()));
+    // Without the header: a note on the licence does not change what is run.
+    let mut writer = TraceWriter::plain(hashing, &Header::default())?;
+    for session in sessions {
+        writer.write(session)?;
+    }
+    let hashing = writer
+        .finish()?
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
+    Ok(hashing.0.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cycle_offers_every_session_once_in_its_own_order() {
+        let workload = Workload::load("bundled").unwrap();
+        let n = workload.sessions.len();
+        let order = workload.order(1, 2 * n + 5);
+        assert_eq!(order.len(), 2 * n + 5);
+        let (first, rest) = order.split_at(n);
+        let second = &rest[..n];
+        assert_ne!(first, second);
+        for cycle in [first, second] {
+            let mut sorted = cycle.to_vec();
+            sorted.sort_unstable();
+            assert!(sorted.iter().copied().eq(0..u32::try_from(n).unwrap()));
+        }
+        // More sessions do not move the ones before, and another seed is another order.
+        assert_eq!(workload.order(1, n), first);
+        assert_ne!(workload.order(2, n), first);
+    }
+
+    #[test]
+    fn compression_does_not_change_the_digest() {
+        let named = Workload::load("swebench-mini").unwrap();
+        let mut plain = Vec::new();
+        zstd::stream::copy_decode(bundled::SWEBENCH_MINI, &mut plain).unwrap();
+        let (header, sessions) = read(Box::new(io::Cursor::new(plain))).unwrap();
+        let copy = Workload::new("copy", header, sessions).unwrap();
+        assert_eq!(copy.digest, named.digest);
+        assert_eq!(copy.evidence.tool_cpus.recorded, 0);
+    }
+}

@@ -1,0 +1,115 @@
+//! What there is to choose from: policies, hardware, workloads.
+
+mod explain;
+mod hardware;
+
+use std::fmt::Write as _;
+
+use policies::{PRESETS, PolicySpec};
+use traces::bundled;
+
+use crate::cli::{ListWhat, PoliciesWhat};
+use crate::failure::Failure;
+use crate::output::data;
+use crate::run::workload::{self, EvidenceCounts, Workload};
+
+/// `orrery policies ...`
+///
+/// # Errors
+/// Bad input: no preset of that name, with the nearest.
+pub fn policies(what: &PoliciesWhat) -> Result<(), Failure> {
+    match what {
+        PoliciesWhat::List => {
+            let mut text = String::new();
+            for (name, _) in PRESETS {
+                let spec = PolicySpec::preset(name).map_err(Failure::bad_input)?;
+                let _ = writeln!(text, "{name:<12} {}", spec.intent);
+            }
+            data(&text)
+        }
+        PoliciesWhat::Show { name } => {
+            // The name is checked by resolving it; the text is printed with its comments.
+            PolicySpec::preset(name).map_err(Failure::bad_input)?;
+            let text = PRESETS
+                .iter()
+                .find(|(n, _)| n == name)
+                .map(|(_, text)| *text);
+            data(text.unwrap_or_default())
+        }
+        PoliciesWhat::Explain { name } => {
+            let spec = PolicySpec::preset(name).map_err(Failure::bad_input)?;
+            data(&explain::explain(&spec)?)
+        }
+    }
+}
+
+/// `orrery hardware list`
+///
+/// # Errors
+/// If stdout refuses the text.
+pub fn hardware(what: &ListWhat) -> Result<(), Failure> {
+    match what {
+        ListWhat::List => data(&hardware::list()),
+    }
+}
+
+/// `orrery workloads list`
+///
+/// # Errors
+/// If stdout refuses the text.
+pub fn workloads(what: &ListWhat) -> Result<(), Failure> {
+    match what {
+        ListWhat::List => {
+            let mut text = String::new();
+            for name in bundled::NAMES {
+                text.push_str(&about(name, &Workload::load(name)?));
+            }
+            text.push_str(
+                "\nAny trace file works too: `orrery run --workload FILE` (JSON Lines, plain or \
+                 zstd; traces/FORMAT.md).\n",
+            );
+            data(&text)
+        }
+    }
+}
+
+fn about(name: &str, workload: &Workload) -> String {
+    let turns: usize = workload.sessions.iter().map(|s| s.turns.len()).sum();
+    let peak = workload.sessions.iter().map(|s| s.peak_tokens()).max();
+    let mut text = name.to_owned();
+    if name == workload::DEFAULT {
+        text.push_str(" (also called `bundled`, the default)");
+    }
+    let _ = writeln!(
+        text,
+        "\n  {} sessions, {turns} turns, largest context {} tokens",
+        workload.sessions.len(),
+        peak.unwrap_or_default()
+    );
+    let fields = [
+        ("source", &workload.header.source),
+        ("licence", &workload.header.license),
+        ("note", &workload.header.note),
+    ];
+    for (field, value) in fields {
+        let _ = writeln!(text, "  {field}: {}", value.as_deref().unwrap_or("n/a"));
+    }
+    let EvidenceCounts {
+        outputs,
+        tool_walls,
+        tool_cpus,
+        ..
+    } = workload.evidence;
+    for (what, c) in [
+        ("output lengths", outputs),
+        ("tool times", tool_walls),
+        ("tool CPU times", tool_cpus),
+    ] {
+        let _ = writeln!(
+            text,
+            "  {what}: {} recorded, {} estimated, {} drawn, {} unknown",
+            c.recorded, c.estimated, c.drawn, c.unknown
+        );
+    }
+    text
+}

@@ -1,0 +1,14 @@
+//! The `orrery` binary as a user meets it: arguments in, stdout, stderr, exit code and files out.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests of a program write files and start processes"
+)]
+
+mod demo;
+mod determinism;
+mod errors;
+mod numbers;
+mod show;
+mod stopping;
+mod support;
