@@ -44,6 +44,10 @@ pub(crate) struct Pin {
     pub(crate) stale_from: Option<Time>,
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a turn, each on its own"
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,

@@ -83,12 +83,11 @@ impl MarsPreview {
 
 impl Order for MarsPreview {
     fn waiting(&self, _now: Time, turn: &TurnView) -> Rank {
-        let key = match turn.preempted_seq {
-            Some(sequence) => [-1, -signed(sequence), 0],
-            None => {
-                let level = self.footprint_level(turn.prompt);
-                [signed(level as u64), signed(turn.ready_seq), 0]
-            }
+        let key = if let Some(sequence) = turn.preempted_seq {
+            [-1, -signed(sequence), 0]
+        } else {
+            let level = self.footprint_level(turn.prompt);
+            [signed(level as u64), signed(turn.ready_seq), 0]
         };
         Rank {
             key,

@@ -117,6 +117,10 @@ pub enum StartRule {
 }
 
 /// A turn as an order sees it. No output length, no tool: those are the future.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a turn, each on its own"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnView {
     /// Whose.
