@@ -12,4 +12,14 @@ pub mod order;
 pub mod preset;
 pub mod retention;
 
+use units::Nanos;
+
 pub use preset::{PRESETS, PolicyError, PolicySpec};
+
+/// A setting in seconds that must be more than 0.
+fn positive_span(name: &str, seconds: f64) -> Result<Nanos, String> {
+    Nanos::from_secs(seconds)
+        .ok()
+        .filter(|&span| span > Nanos::ZERO)
+        .ok_or_else(|| format!("{name} is {seconds}, wanted more than 0"))
+}

@@ -20,6 +20,8 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("infercept", include_str!("../presets/infercept.toml")),
     ("continuum", include_str!("../presets/continuum.toml")),
     ("continuum-dy", include_str!("../presets/continuum-dy.toml")),
+    ("concur", include_str!("../presets/concur.toml")),
+    ("thunderagent", include_str!("../presets/thunderagent.toml")),
     (
         "mars-no-admission",
         include_str!("../presets/mars-no-admission.toml"),
@@ -391,7 +393,7 @@ mod tests {
             PolicySpec::preset_with("mars", &overrides(&[("admission.kind", "opn")])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`admission.kind` is `opn`, wanted one of open, mars-window"
+            "`admission.kind` is `opn`, wanted one of open, mars-window, concur, thunder-agent"
         );
     }
 }

@@ -1,11 +1,12 @@
 //! Carrying out what the admission policy decides.
 
-use units::Time;
+use units::{SessionId, Time};
 
 use crate::error::SchedulerError;
 use crate::info::Info;
-use crate::policy::Trigger;
+use crate::policy::{Program, Regulation, Trigger};
 use crate::scheduler::Scheduler;
+use crate::session::{Session, State};
 
 impl Scheduler {
     /// Asks the policy who enters now, checks the answer and lets them in, in its order.
@@ -43,4 +44,59 @@ impl Scheduler {
         }
         Ok(())
     }
+
+    /// Lets a policy that regulates pause and resume sessions.
+    pub(crate) fn regulate(&mut self, now: Time) -> Result<(), SchedulerError> {
+        if !self.policy.admission.regulates() {
+            return Ok(());
+        }
+        let telemetry = self.telemetry(now);
+        let mut programs: Vec<Program> = self.sessions.iter().filter_map(program).collect();
+        programs.sort_by_key(|p| p.session);
+        let mut out = Regulation::default();
+        self.policy
+            .admission
+            .regulate(now, &telemetry, &programs, &mut out);
+        for session in out.pause {
+            let slot = self.regulated(now, session, "pause")?;
+            self.sessions[slot].paused = true;
+            self.emit(now, Info::Paused { session });
+        }
+        for session in out.resume {
+            let slot = self.regulated(now, session, "resume")?;
+            self.sessions[slot].paused = false;
+            self.emit(now, Info::Unpaused { session });
+            if self.sessions[slot].state == State::Held {
+                self.enqueue(now, slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn regulated(
+        &self,
+        at: Time,
+        session: SessionId,
+        decision: &'static str,
+    ) -> Result<u32, SchedulerError> {
+        let slot = self.sessions.find(session);
+        slot.filter(|&slot| self.sessions[slot].state != State::Queued)
+            .ok_or_else(|| SchedulerError::BadDecision {
+                at,
+                policy: self.policy.name.clone(),
+                decision,
+                session,
+                why: "it is not in flight",
+            })
+    }
+}
+
+/// A session in flight as a regulating policy sees it.
+fn program(s: &Session) -> Option<Program> {
+    let acting = s.state == State::Yielded;
+    (s.state != State::Queued).then_some(Program {
+        session: s.id,
+        context: if acting { s.computed } else { s.total() },
+        acting_since: acting.then_some(s.yielded_at),
+    })
 }

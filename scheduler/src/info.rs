@@ -89,6 +89,16 @@ pub enum Info {
         /// Why.
         why: Unpin,
     },
+    /// A session was paused: its next turn will be held.
+    Paused {
+        /// Which.
+        session: SessionId,
+    },
+    /// A paused session may go on.
+    Unpaused {
+        /// Which.
+        session: SessionId,
+    },
     /// The admission window was updated.
     Window(Window),
 }

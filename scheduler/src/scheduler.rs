@@ -187,6 +187,9 @@ impl Scheduler {
             tool_cores: self.config.tool_cores,
             tool_wait_s: self.tool_wait.get().unwrap_or(0.0),
             running_context: self.running_context,
+            capacity: self.config.block_size.capacity(self.pool.usable()),
+            prompt: Tokens(self.counters.prompt),
+            hit: Tokens(self.counters.hit),
             mean_output: if self.outputs_count == 0 {
                 0.0
             } else {
@@ -406,6 +409,7 @@ impl Scheduler {
             tool: ToolClass(0),
             calls_left: 0,
             pin: None,
+            paused: false,
             kept_warm: false,
             released_at: now,
         });
@@ -453,7 +457,11 @@ impl Scheduler {
         s.started = false;
         s.kept_warm = s.pin.is_some();
         self.stale.forget();
-        self.enqueue(now, slot);
+        if self.sessions[slot].paused {
+            self.sessions[slot].state = State::Held;
+        } else {
+            self.enqueue(now, slot);
+        }
         Ok(())
     }
 
@@ -604,16 +612,22 @@ impl Scheduler {
             return Ok(());
         }
         self.tick = None;
-        if self.backlog.is_empty() && self.pinned.is_empty() {
+        if !self.needs_ticks() {
             return Ok(());
         }
         self.reconsider_pins(now);
+        self.regulate(now)?;
         self.run_admission(now, Trigger::Tick)
+    }
+
+    fn needs_ticks(&self) -> bool {
+        let regulated = self.in_flight > 0 && self.policy.admission.regulates();
+        regulated || !self.backlog.is_empty() || !self.pinned.is_empty()
     }
 
     /// While sessions queue or pins exist, a tick follows one interval after the last one.
     pub(crate) fn arm_tick(&mut self, now: Time) {
-        if self.tick.is_some() || (self.backlog.is_empty() && self.pinned.is_empty()) {
+        if self.tick.is_some() || !self.needs_ticks() {
             return;
         }
         let intervals = [self.policy.admission.tick(), self.policy.retention.tick()];

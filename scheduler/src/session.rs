@@ -13,6 +13,8 @@ use crate::policy::{Keep, PinView, Rank, TurnView};
 pub(crate) enum State {
     /// Waits for admission.
     Queued,
+    /// Its turn is held because the session is paused.
+    Held,
     /// Its turn waits outside the turn window.
     Outside,
     /// Its turn waits for a start.
@@ -27,6 +29,7 @@ impl State {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued for admission",
+            Self::Held => "held while it is paused",
             Self::Outside => "waiting outside the turn window",
             Self::Waiting => "waiting for a start",
             Self::Running => "running a turn",
@@ -96,6 +99,8 @@ pub(crate) struct Session {
     pub(crate) tool: ToolClass,
     pub(crate) calls_left: u32,
     pub(crate) pin: Option<Pin>,
+    /// Whether its next turn is to be held.
+    pub(crate) paused: bool,
     /// Whether the current turn found its session's pin when it became ready.
     pub(crate) kept_warm: bool,
     /// When the session's KV was last let go after a yield.
@@ -166,7 +171,7 @@ impl Session {
             context: self.computed,
             blocks: Blocks(self.blocks.len() as u64),
             reload: pin.reload,
-            next_turn_waits: matches!(self.state, State::Waiting | State::Outside),
+            next_turn_waits: matches!(self.state, State::Waiting | State::Outside | State::Held),
             keep: pin.keep,
         }
     }

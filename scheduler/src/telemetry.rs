@@ -53,6 +53,12 @@ pub struct Telemetry {
     pub tool_wait_s: f64,
     /// Tokens in KV of all turns that run.
     pub running_context: units::Tokens,
+    /// Tokens that the pool holds.
+    pub capacity: units::Tokens,
+    /// Prompt tokens of the turns that started so far, each counted once.
+    pub prompt: units::Tokens,
+    /// Of these, tokens found in KV.
+    pub hit: units::Tokens,
     /// Mean output length of the turns that ended, tokens; 0 before the first.
     pub mean_output: f64,
 }

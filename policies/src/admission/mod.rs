@@ -1,10 +1,14 @@
 //! Who may enter.
 
+mod concur;
 mod mars_window;
 mod open;
+mod thunder_agent;
 
+pub use concur::{Concur, ConcurSettings};
 pub use mars_window::{MarsWindow, MarsWindowSettings, Runs, Tail};
 pub use open::Open;
+pub use thunder_agent::{ThunderAgent, ThunderAgentSettings};
 
 use scheduler::policy::Admission;
 use serde::{Deserialize, Serialize};
@@ -17,6 +21,10 @@ pub enum AdmissionSpec {
     Open,
     /// MARS: an AIMD window over sessions with caps from KV and tool CPUs.
     MarsWindow(MarsWindowSettings),
+    /// CONCUR: congestion control on KV use and hit rate.
+    Concur(ConcurSettings),
+    /// ThunderAgent: pausing and resuming programs.
+    ThunderAgent(ThunderAgentSettings),
 }
 
 impl AdmissionSpec {
@@ -28,6 +36,8 @@ impl AdmissionSpec {
         Ok(match self {
             Self::Open => Box::new(Open),
             Self::MarsWindow(settings) => Box::new(MarsWindow::new(settings.clone())?),
+            Self::Concur(settings) => Box::new(Concur::new(settings.clone())?),
+            Self::ThunderAgent(settings) => Box::new(ThunderAgent::new(settings)?),
         })
     }
 }

@@ -53,7 +53,7 @@ impl MarsMlfq {
         super::check_levels("footprint", &set.footprint)?;
         super::check_levels("service", &set.service)?;
         super::check_quanta(&set.quanta)?;
-        let aging = super::positive_span("aging_s", set.aging_s)?;
+        let aging = crate::positive_span("aging_s", set.aging_s)?;
         Ok(Self {
             footprint: set.footprint.map(Tokens),
             service: set.service.map(Tokens),

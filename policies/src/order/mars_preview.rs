@@ -59,7 +59,7 @@ impl MarsPreview {
         Ok(Self {
             footprint: set.footprint.map(Tokens),
             quanta: set.quanta.map(Tokens),
-            aging: super::positive_span("aging_s", set.aging_s)?,
+            aging: crate::positive_span("aging_s", set.aging_s)?,
             turn_window: set.turn_window,
             shrink: set.shrink.into(),
             start: set.start.into(),

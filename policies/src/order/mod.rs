@@ -14,7 +14,6 @@ pub use turn_arrival::TurnArrival;
 
 use scheduler::policy::{Order, Shrink, StartRule};
 use serde::{Deserialize, Serialize};
-use units::Nanos;
 
 /// An ordering part with its settings, as written in a preset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,13 +65,6 @@ fn check_quanta(quanta: &[u64]) -> Result<(), String> {
         Some(zero) => Err(format!("quanta[{zero}] is 0, wanted at least 1 token")),
         None => Ok(()),
     }
-}
-
-fn positive_span(name: &str, seconds: f64) -> Result<Nanos, String> {
-    Nanos::from_secs(seconds)
-        .ok()
-        .filter(|&span| span > Nanos::ZERO)
-        .ok_or_else(|| format!("{name} is {seconds}, wanted more than 0"))
 }
 
 /// [`Shrink`] as a word in a preset.

@@ -76,6 +76,9 @@ mod tests {
             tool_wait_s: 0.0,
             running_context: Tokens::ZERO,
             mean_output: 0.0,
+            capacity: Tokens(16_000),
+            prompt: Tokens::ZERO,
+            hit: Tokens::ZERO,
         }
     }
 }

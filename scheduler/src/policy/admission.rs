@@ -38,6 +38,24 @@ pub trait Admission: Debug + Send {
         let _ = session;
     }
 
+    /// Whether [`Admission::regulate`] wants to be asked at control ticks while sessions are in
+    /// flight.
+    fn regulates(&self) -> bool {
+        false
+    }
+
+    /// A control tick: whom to pause and whom to resume. A paused session's next turn is held when
+    /// it becomes ready; a turn that already waits or runs goes on.
+    fn regulate(
+        &mut self,
+        now: Time,
+        telemetry: &Telemetry,
+        programs: &[Program],
+        out: &mut Regulation,
+    ) {
+        let _ = (now, telemetry, programs, out);
+    }
+
     /// Time between control ticks while sessions queue or pins exist; `None` for a policy that
     /// needs none.
     fn tick(&self) -> Option<Nanos> {
@@ -69,6 +87,26 @@ pub struct Candidate {
     pub prompt: Tokens,
     /// Blocks that this prompt needs.
     pub demand: Blocks,
+}
+
+/// A session in flight, as a regulating policy sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Which.
+    pub session: SessionId,
+    /// Tokens of its context: the current turn's, or while its tools run the last turn's.
+    pub context: Tokens,
+    /// Since when its tools run; `None` while its turn waits (held or not) or runs.
+    pub acting_since: Option<Time>,
+}
+
+/// What a regulating policy decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Regulation {
+    /// Sessions whose next turn is to be held.
+    pub pause: Vec<SessionId>,
+    /// Sessions that may go on.
+    pub resume: Vec<SessionId>,
 }
 
 /// What a policy may ask about sessions it admitted.

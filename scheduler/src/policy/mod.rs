@@ -9,7 +9,7 @@ mod admission;
 mod order;
 mod retention;
 
-pub use admission::{Admission, Backlog, Candidate, InFlight, Trigger};
+pub use admission::{Admission, Backlog, Candidate, InFlight, Program, Regulation, Trigger};
 pub use order::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
 pub use retention::{Claim, Keep, PinView, Resume, Retention, Yielding};
 
