@@ -85,6 +85,20 @@ pub enum SimError {
         /// Why.
         source: DemandError,
     },
+    /// Steps go by and no token comes: turns take each other's blocks for ever.
+    #[error(
+        "at {at} no token was sampled for {steps} steps while {open} sessions are open\n\
+         hint: the policy lets turns start that then preempt one another; \
+         `order.start = \"whole-prompt-and-mean-output\"` forbids it"
+    )]
+    Livelock {
+        /// When.
+        at: Time,
+        /// Steps without a token.
+        steps: u64,
+        /// Sessions that are open.
+        open: usize,
+    },
     /// Sessions must be offered in order of arrival.
     #[error("session {index} arrives at {at}, before the one offered before it ({before})")]
     ArrivalsOutOfOrder {
@@ -118,6 +132,35 @@ enum Wake {
     ToolIoEnd,
     Arrival,
     Timer,
+}
+
+/// Steps without a sampled token after which a run is given up. The longest honest stretch is one
+/// prompt in one-block chunks: below 2^20 steps for 16M tokens.
+const STEPS_WITHOUT_A_TOKEN: u64 = 1 << 21;
+
+/// Watches that tokens keep coming.
+#[derive(Debug, Default)]
+struct Progress {
+    generated: u64,
+    at_step: u64,
+}
+
+impl Progress {
+    fn check(&mut self, at: Time, scheduler: &Scheduler) -> Result<(), SimError> {
+        let counters = scheduler.counters();
+        if counters.generated != self.generated {
+            (self.generated, self.at_step) = (counters.generated, counters.steps);
+        }
+        let steps = counters.steps - self.at_step;
+        if steps < STEPS_WITHOUT_A_TOKEN {
+            return Ok(());
+        }
+        Err(SimError::Livelock {
+            at,
+            steps,
+            open: scheduler.open_sessions(),
+        })
+    }
 }
 
 struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
@@ -199,37 +242,42 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
     fn run(&mut self) -> Result<Summary, SimError> {
         let mut now = Time::ZERO;
         let mut turns_of_the_loop = 0_u32;
-        while let Some((at, wake)) = self.next_wake() {
+        let mut progress = Progress::default();
+        while let Some((at, wake)) = self.next_wake(now) {
+            debug_assert!(at >= now, "the clock does not run backwards");
             if self.setup.horizon.is_some_and(|end| at > end) {
                 break;
             }
             self.take_samples(at);
             now = at;
             self.happen(now, wake)?;
-            if self.step_end.is_none() && self.next_wake().is_none_or(|(next, _)| next > now) {
+            if self.step_end.is_none() && self.next_wake(now).is_none_or(|(next, _)| next > now) {
                 self.begin_step(now)?;
             }
             turns_of_the_loop = turns_of_the_loop.wrapping_add(1);
-            if turns_of_the_loop.is_multiple_of(4096)
-                && self.observer.progress(now, self.summary.completed) == Outcome::Stop
-            {
-                break;
+            if turns_of_the_loop.is_multiple_of(4096) {
+                progress.check(now, &self.scheduler)?;
+                if self.observer.progress(now, self.summary.completed) == Outcome::Stop {
+                    break;
+                }
             }
         }
         self.close(now);
         Ok(self.summary)
     }
 
-    fn next_wake(&mut self) -> Option<(Time, Wake)> {
+    fn next_wake(&mut self, now: Time) -> Option<(Time, Wake)> {
         let arrival = self.offered.peek().map(|o| o.arrival);
         let open = arrival.is_some() || !self.agents.is_empty();
+        // A pin's time may have run out during the step that just ended: that is due now.
+        let timer = self.scheduler.next_timer().map(|at| at.max(now));
         [
             (self.step_end, Wake::StepEnd),
             (self.tools.next_cpu(), Wake::ToolCpuEnd),
             (self.tools.next_io(), Wake::ToolIoEnd),
             (arrival, Wake::Arrival),
             // A tick that is left over when all is done wakes nobody.
-            (self.scheduler.next_timer().filter(|_| open), Wake::Timer),
+            (timer.filter(|_| open), Wake::Timer),
         ]
         .into_iter()
         .filter_map(|(at, wake)| at.map(|at| (at, wake)))
