@@ -18,6 +18,10 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("mars-preview", include_str!("../presets/mars-preview.toml")),
     ("autellix", include_str!("../presets/autellix.toml")),
     ("infercept", include_str!("../presets/infercept.toml")),
+    (
+        "infercept-swap",
+        include_str!("../presets/infercept-swap.toml"),
+    ),
     ("continuum", include_str!("../presets/continuum.toml")),
     ("continuum-dy", include_str!("../presets/continuum-dy.toml")),
     ("concur", include_str!("../presets/concur.toml")),

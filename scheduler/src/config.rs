@@ -1,8 +1,11 @@
 //! What the mechanism is told before it starts: the engine's limits and its options.
 
-use units::{BlockSize, Blocks, Tokens};
+use std::num::NonZeroU64;
+
+use units::{BlockSize, Blocks, Bytes, Nanos, Tokens};
 
 use crate::error::ConfigError;
+use crate::offload::Direction;
 
 /// Limits and options of one engine. Policies cannot change them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +24,34 @@ pub struct Config {
     pub head_of_line: HeadOfLine,
     /// Cores that the tools share; the scale of the CPU backlog signal.
     pub tool_cores: u32,
+    /// Host memory for KV and the link to it; `None` for an engine without.
+    pub offload: Option<Offload>,
+}
+
+/// Host memory for KV, and the link between it and the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offload {
+    /// KV blocks that host memory holds.
+    pub host_blocks: Blocks,
+    /// Size of one block over all layers.
+    pub block_bytes: Bytes,
+    /// Bytes per second from the GPU to the host.
+    pub to_host_per_s: NonZeroU64,
+    /// Bytes per second from the host to the GPU.
+    pub to_gpu_per_s: NonZeroU64,
+}
+
+impl Offload {
+    /// Time that a copy of so many blocks takes on an idle link, rounded up.
+    pub fn copy_time(&self, direction: Direction, blocks: Blocks) -> Nanos {
+        let per_s = match direction {
+            Direction::ToHost => self.to_host_per_s,
+            Direction::ToGpu => self.to_gpu_per_s,
+        };
+        let bytes = u128::from(blocks.get()) * u128::from(self.block_bytes.get());
+        let ns = (bytes * 1_000_000_000).div_ceil(u128::from(per_s.get()));
+        Nanos::new(u64::try_from(ns).unwrap_or(u64::MAX))
+    }
 }
 
 /// What the waiting pass does when the next turn does not fit.
@@ -45,6 +76,7 @@ impl Default for Config {
             prefix_caching: true,
             head_of_line: HeadOfLine::Stop,
             tool_cores: 8,
+            offload: None,
         }
     }
 }

@@ -28,6 +28,13 @@ pub enum Event {
         /// Which.
         session: SessionId,
     },
+    /// A copy between GPU and host memory is done.
+    CopyDone {
+        /// Whose KV.
+        session: SessionId,
+        /// Its number in [`crate::Info::CopyStarted`].
+        copy: u64,
+    },
     /// The instant of [`crate::Scheduler::next_timer`] has come.
     Timer,
 }

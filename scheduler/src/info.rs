@@ -7,6 +7,7 @@
 use units::{Blocks, SessionId, Tokens};
 
 use crate::event::Then;
+use crate::offload::Direction;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +90,17 @@ pub enum Info {
         /// Why.
         why: Unpin,
     },
+    /// A copy between GPU and host memory is to start; the world reports when it is done.
+    CopyStarted {
+        /// Whose KV.
+        session: SessionId,
+        /// Its number.
+        copy: u64,
+        /// Which way.
+        direction: Direction,
+        /// How many blocks.
+        blocks: Blocks,
+    },
     /// A session was paused: its next turn will be held.
     Paused {
         /// Which.
@@ -116,6 +128,10 @@ pub enum Unpin {
     ReclaimedForWaiting,
     /// The policy let go at a reconsideration.
     Reconsidered,
+    /// Its content is in host memory now.
+    Offloaded,
+    /// It was to be copied to host memory, and there is no room.
+    HostFull,
     /// The session completed without another turn.
     SessionOver,
 }

@@ -44,8 +44,10 @@ impl Scheduler {
                 self.sessions[slot].released_at = now;
                 self.release_blocks(slot);
             }
-            Keep::Pin { until } => {
-                self.note_expiry(until);
+            Keep::Pin { .. } | Keep::Offload => {
+                if let Keep::Pin { until } = keep {
+                    self.note_expiry(until);
+                }
                 let s = &mut self.sessions[slot];
                 s.pin = Some(Pin {
                     reload,
@@ -59,6 +61,9 @@ impl Scheduler {
                 self.pinned.insert(session);
                 self.stale.forget();
                 self.emit(now, Info::Pinned { session, blocks });
+                if keep == Keep::Offload && !self.begin_copy_out(now, slot) {
+                    self.drop_pin(now, slot, Unpin::HostFull);
+                }
             }
         }
     }
@@ -136,7 +141,7 @@ impl Scheduler {
             let slot = self.slot_of_pin(id);
             let s = &self.sessions[slot];
             let keep = s.pin.as_ref().map(|pin| pin.keep);
-            if s.state != State::Yielded {
+            if s.state != State::Yielded || s.copy.is_some() {
                 continue;
             }
             match keep {
@@ -159,12 +164,18 @@ impl Scheduler {
         for id in self.pinned.iter().copied().collect::<Vec<_>>() {
             let slot = self.slot_of_pin(id);
             let s = &self.sessions[slot];
-            let Some(pin) = s.pin.as_ref().filter(|_| s.state == State::Yielded) else {
+            let settled = s.state == State::Yielded && s.copy.is_none();
+            let Some(pin) = s.pin.as_ref().filter(|_| settled) else {
                 continue;
             };
             let view = s.pin_view(pin);
             match self.policy.retention.reconsider(now, &view, &telemetry) {
                 Keep::Release => self.drop_pin(now, slot, Unpin::Reconsidered),
+                Keep::Offload => {
+                    if !self.begin_copy_out(now, slot) {
+                        self.drop_pin(now, slot, Unpin::HostFull);
+                    }
+                }
                 keep @ Keep::Pin { until } => {
                     self.note_expiry(until);
                     let pin = self.sessions[slot].pin.as_mut().expect("looked at above");
@@ -266,7 +277,8 @@ impl Scheduler {
             let s = &self.sessions[slot];
             let pin = s.pin.as_ref().expect("a pinned session has a pin");
             let stale = pin.stale_from.is_some_and(|at| at <= now);
-            if id == claimant || !(stale || live) {
+            // A copy reads or fills these blocks.
+            if id == claimant || s.copy.is_some() || !(stale || live) {
                 return None;
             }
             let view = s.pin_view(pin);

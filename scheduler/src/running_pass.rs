@@ -252,6 +252,11 @@ impl Scheduler {
         }
         let s = &self.sessions[slot];
         let end = s.computed + s.scheduled + tokens;
+        self.register_full(now, slot, end);
+    }
+
+    /// Makes the turn's blocks hittable that the first `end` tokens of its context fill.
+    pub(crate) fn register_full(&mut self, now: Time, slot: u32, end: Tokens) {
         while self
             .config
             .block_size

@@ -36,6 +36,10 @@ pub struct Counters {
     pub generated: u64,
     /// Tokens computed.
     pub scheduled: u64,
+    /// Blocks copied to host memory.
+    pub copied_out: u64,
+    /// Blocks copied back.
+    pub copied_in: u64,
 }
 
 /// The serving loop of one engine under one policy.
@@ -58,6 +62,8 @@ pub struct Scheduler {
     pub(crate) owed: Blocks,
     /// Tokens in KV of the turns that run.
     pub(crate) running_context: Tokens,
+    /// Blocks in host memory, or on their way there.
+    pub(crate) host_used: Blocks,
     /// Turns that wait outside the turn window, in order of arrival.
     outside: VecDeque<u32>,
     /// Chunks of this round that a liftable quantum cut.
@@ -110,6 +116,7 @@ impl Scheduler {
             in_flight: 0,
             owed: Blocks::ZERO,
             running_context: Tokens::ZERO,
+            host_used: Blocks::ZERO,
             outside: VecDeque::new(),
             capped: Vec::new(),
             stale: crate::pins::StaleBlocks::default(),
@@ -187,6 +194,8 @@ impl Scheduler {
             tool_cores: self.config.tool_cores,
             tool_wait_s: self.tool_wait.get().unwrap_or(0.0),
             running_context: self.running_context,
+            offload: self.config.offload,
+            host_used: self.host_used,
             capacity: self.config.block_size.capacity(self.pool.usable()),
             prompt: Tokens(self.counters.prompt),
             hit: Tokens(self.counters.hit),
@@ -218,10 +227,13 @@ impl Scheduler {
             Event::SessionOver { session } => {
                 let slot = self.expect(now, session, "session over", State::Yielded)?;
                 self.tool_phase_over(now, slot);
+                self.drop_copy_out(slot);
+                self.drop_host_copy(slot);
                 self.drop_pin(now, slot, Unpin::SessionOver);
                 self.finish_session(now, slot);
                 self.run_admission(now, Trigger::SessionEnd)?;
             }
+            Event::CopyDone { session, copy } => self.copy_done(now, session, copy)?,
             Event::Timer => self.timer(now)?,
         }
         self.arm_tick(now);
@@ -381,6 +393,7 @@ impl Scheduler {
             lineage: Lineage::first(own, group),
             turn: 0,
             prompt: arrival.turn.prompt,
+            reused: arrival.turn.reused,
             output: arrival.turn.output,
             then: arrival.turn.then,
             flagged_last: arrival.turn.flagged_last,
@@ -409,6 +422,8 @@ impl Scheduler {
             tool: ToolClass(0),
             calls_left: 0,
             pin: None,
+            copy: None,
+            host: None,
             paused: false,
             kept_warm: false,
             released_at: now,
@@ -448,6 +463,7 @@ impl Scheduler {
         s.lineage.branch(kept, own);
         s.turn += 1;
         s.prompt = turn.prompt;
+        s.reused = turn.reused;
         s.output = turn.output;
         s.then = turn.then;
         s.flagged_last = turn.flagged_last;
@@ -455,7 +471,8 @@ impl Scheduler {
         s.seen = s.seen.min(turn.reused);
         s.usage = TurnUsage::default();
         s.started = false;
-        s.kept_warm = s.pin.is_some();
+        s.kept_warm = s.pin.is_some() || s.host.is_some();
+        self.drop_copy_out(slot);
         self.stale.forget();
         if self.sessions[slot].paused {
             self.sessions[slot].state = State::Held;

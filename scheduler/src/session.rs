@@ -6,6 +6,7 @@ use units::{BlockId, BlockSize, Blocks, Nanos, SessionId, Time, Tokens};
 use crate::event::{Then, ToolClass};
 use crate::info::TurnUsage;
 use crate::lineage::Lineage;
+use crate::offload::{Copy, HostCopy};
 use crate::policy::{Keep, PinView, Rank, TurnView};
 
 /// What a session is doing.
@@ -13,6 +14,8 @@ use crate::policy::{Keep, PinView, Rank, TurnView};
 pub(crate) enum State {
     /// Waits for admission.
     Queued,
+    /// Its turn was chosen to start; its blocks come from host memory.
+    Restoring,
     /// Its turn is held because the session is paused.
     Held,
     /// Its turn waits outside the turn window.
@@ -29,6 +32,7 @@ impl State {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued for admission",
+            Self::Restoring => "waiting for its blocks from host memory",
             Self::Held => "held while it is paused",
             Self::Outside => "waiting outside the turn window",
             Self::Waiting => "waiting for a start",
@@ -61,6 +65,7 @@ pub(crate) struct Session {
     // The current turn.
     pub(crate) turn: u32,
     pub(crate) prompt: Tokens,
+    pub(crate) reused: Tokens,
     pub(crate) output: Tokens,
     pub(crate) then: Then,
     pub(crate) flagged_last: bool,
@@ -99,6 +104,10 @@ pub(crate) struct Session {
     pub(crate) tool: ToolClass,
     pub(crate) calls_left: u32,
     pub(crate) pin: Option<Pin>,
+    /// The copy that is under way for it.
+    pub(crate) copy: Option<Copy>,
+    /// Its KV in host memory.
+    pub(crate) host: Option<HostCopy>,
     /// Whether its next turn is to be held.
     pub(crate) paused: bool,
     /// Whether the current turn found its session's pin when it became ready.
@@ -171,7 +180,10 @@ impl Session {
             context: self.computed,
             blocks: Blocks(self.blocks.len() as u64),
             reload: pin.reload,
-            next_turn_waits: matches!(self.state, State::Waiting | State::Outside | State::Held),
+            next_turn_waits: matches!(
+                self.state,
+                State::Waiting | State::Outside | State::Held | State::Restoring
+            ),
             keep: pin.keep,
         }
     }

@@ -59,6 +59,10 @@ pub struct Telemetry {
     pub prompt: units::Tokens,
     /// Of these, tokens found in KV.
     pub hit: units::Tokens,
+    /// The host tier, if there is one.
+    pub offload: Option<crate::Offload>,
+    /// KV blocks in host memory, or on their way there.
+    pub host_used: Blocks,
     /// Mean output length of the turns that ended, tokens; 0 before the first.
     pub mean_output: f64,
 }

@@ -29,6 +29,7 @@ impl Scheduler {
                 break;
             };
             match self.fit_start(now, slot, *budget) {
+                Some(_) if self.restorable(slot) > Blocks::ZERO => self.begin_restore(now, slot),
                 Some(wanted) => {
                     self.start(now, slot, wanted);
                     *budget -= wanted.tokens;
@@ -128,6 +129,10 @@ impl Scheduler {
 
     /// Blocks that the first chunk takes.
     fn chunk_needs(&self, slot: u32, bill: Bill, tokens: Tokens) -> Blocks {
+        let restorable = self.restorable(slot);
+        if restorable > Blocks::ZERO {
+            return restorable + bill.idle_hits;
+        }
         let size = self.config.block_size;
         let hit = self.sessions[slot].hit;
         size.to_hold(size.capacity(hit) + tokens) - hit + bill.idle_hits
@@ -137,6 +142,20 @@ impl Scheduler {
     fn start_needs(&self, slot: u32, bill: Bill, tokens: Tokens) -> Blocks {
         self.chunk_needs(slot, bill, tokens)
             .max(bill.reserve + bill.idle_hits)
+    }
+
+    /// Holds the blocks that the turn finds in the cache.
+    pub(crate) fn hold_hits(&mut self, slot: u32) {
+        let hit = self.sessions[slot].hit;
+        for k in 0..hit.get() {
+            let s = &mut self.sessions[slot];
+            let ident = s.lineage.at(k, s.id).0;
+            let block = self.pool.lookup(ident).expect("the tracked hit is there");
+            self.pool.hold(block);
+            s.blocks.push(block);
+        }
+        let s = &mut self.sessions[slot];
+        s.registered = s.blocks.len();
     }
 
     /// Moves a turn from waiting to running, with what it finds in KV, and schedules its chunk.
@@ -157,15 +176,10 @@ impl Scheduler {
         if s.pin.is_some() {
             self.take_over_pin(now, slot, kept);
         } else {
-            for k in 0..hit.get() {
-                let s = &mut self.sessions[slot];
-                let ident = s.lineage.at(k, s.id).0;
-                let block = self.pool.lookup(ident).expect("the tracked hit is there");
-                self.pool.hold(block);
-                s.blocks.push(block);
-            }
-            self.sessions[slot].registered = kept;
+            self.hold_hits(slot);
         }
+        // What the host has is older than what is computed from here on.
+        self.drop_host_copy(slot);
         let sequence = self.next_sequence();
         let s = &mut self.sessions[slot];
         let first_start = !s.started;

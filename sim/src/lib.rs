@@ -7,6 +7,7 @@
 
 pub mod arrivals;
 pub mod cost;
+pub mod link;
 pub mod spec;
 pub mod tool_cpu;
 pub mod world;

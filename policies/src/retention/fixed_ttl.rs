@@ -57,7 +57,7 @@ pub(super) fn less_the_longer_it_lives(now: Time, pin: &PinView) -> f64 {
     match pin.keep {
         Keep::Pin { until: Some(until) } => -until.since(now).as_secs(),
         Keep::Pin { until: None } => f64::MIN,
-        Keep::Release => 0.0,
+        Keep::Release | Keep::Offload => 0.0,
     }
 }
 

@@ -7,13 +7,14 @@
 //! it the break-even move while the tool runs: asked again at every `interval_s`.
 //! Form `break-even` is that of the MARS evaluation's code: `T * (C + Co) / (2 C)`, fixed at the yield.
 //! Source: InferCept, arXiv 2402.01869. Chunked prefill is always on here, so whole and chunked
-//! recomputation take the same T and the chunked waste is the smaller one. Swapping to host memory
-//! is not here yet.
+//! recomputation take the same T and the chunked waste is the smaller one. With `swap`, copying out
+//! and back wastes `2 * T_swap * Co`; where that is less than recomputing, the context goes to host
+//! memory at that break-even instead. The host link's budget is the link itself: copies queue on it.
 
-use scheduler::Telemetry;
 use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
+use scheduler::{Direction, Telemetry};
 use serde::{Deserialize, Serialize};
-use units::{Nanos, Time, Tokens};
+use units::{Blocks, Nanos, Time, Tokens};
 
 use super::fixed_ttl::{less_the_longer_it_lives, yields_when_alone};
 
@@ -27,6 +28,8 @@ pub struct MinWasteSettings {
     pub interval_s: f64,
     /// Seconds per token of recomputation; 0 asks the cost model. The released code has 2e-4.
     pub reload_s_per_token: f64,
+    /// Whether a context may be swapped to host memory where that wastes less; `min-waste` only.
+    pub swap: bool,
 }
 
 /// Which break-even.
@@ -45,6 +48,16 @@ pub struct MinWaste {
     form: WasteForm,
     interval: Nanos,
     reload_s_per_token: f64,
+    swap: bool,
+}
+
+/// What one look is about.
+#[derive(Clone, Copy, Debug)]
+struct Stake {
+    since: Time,
+    context: Tokens,
+    blocks: Blocks,
+    reload: Nanos,
 }
 
 impl MinWaste {
@@ -65,11 +78,32 @@ impl MinWaste {
             form: set.form,
             interval,
             reload_s_per_token: set.reload_s_per_token,
+            swap: set.swap,
         })
     }
 
     #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
-    fn keep(&self, since: Time, context: Tokens, reload: Nanos, t: &Telemetry) -> Keep {
+    fn swap_break_even_s(&self, context: Tokens, blocks: Blocks, t: &Telemetry) -> Option<f64> {
+        let tier = t
+            .offload
+            .filter(|_| self.swap && self.form == WasteForm::MinWaste)?;
+        if t.host_used + blocks > tier.host_blocks {
+            return None;
+        }
+        let out = tier.copy_time(Direction::ToHost, blocks).as_secs();
+        let back = tier.copy_time(Direction::ToGpu, blocks).as_secs();
+        let batch = t.running_context.get() as f64;
+        Some((out + back) * batch / context.get() as f64)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
+    fn keep(&self, elapsed: Nanos, stake: &Stake, t: &Telemetry) -> Keep {
+        let Stake {
+            since,
+            context,
+            blocks,
+            reload,
+        } = *stake;
         let (own, others) = (context.get() as f64, t.running_context.get() as f64);
         let reload_s = if self.reload_s_per_token > 0.0 {
             self.reload_s_per_token * own
@@ -80,6 +114,15 @@ impl MinWaste {
             WasteForm::MinWaste => reload_s * (own / 2.0 + others) / own,
             WasteForm::BreakEven => reload_s * (own + others) / (2.0 * own),
         };
+        let swap_s = self.swap_break_even_s(context, blocks, t);
+        if let Some(swap_s) = swap_s.filter(|&s| s < seconds) {
+            // Swapping wastes less than recomputing: keep until keeping has wasted as much.
+            return if elapsed.as_secs() >= swap_s {
+                Keep::Offload
+            } else {
+                Keep::Pin { until: None }
+            };
+        }
         match Nanos::from_secs(seconds) {
             Ok(Nanos::ZERO) | Err(_) => Keep::Release,
             Ok(ttl) => Keep::Pin {
@@ -91,12 +134,26 @@ impl MinWaste {
 
 impl Retention for MinWaste {
     fn on_yield(&mut self, now: Time, yielding: &Yielding, telemetry: &Telemetry) -> Keep {
-        self.keep(now, yielding.context, yielding.reload, telemetry)
+        let stake = Stake {
+            since: now,
+            context: yielding.context,
+            blocks: yielding.blocks,
+            reload: yielding.reload,
+        };
+        self.keep(Nanos::ZERO, &stake, telemetry)
     }
 
-    fn reconsider(&mut self, _now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {
+    fn reconsider(&mut self, now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {
         match self.form {
-            WasteForm::MinWaste => self.keep(pin.since, pin.context, pin.reload, telemetry),
+            WasteForm::MinWaste => {
+                let stake = Stake {
+                    since: pin.since,
+                    context: pin.context,
+                    blocks: pin.blocks,
+                    reload: pin.reload,
+                };
+                self.keep(now.since(pin.since), &stake, telemetry)
+            }
             WasteForm::BreakEven => pin.keep,
         }
     }
@@ -117,7 +174,7 @@ impl Retention for MinWaste {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use units::{Blocks, SessionId};
+    use units::SessionId;
 
     /// C = 1000, Co = 3000: released code with 2e-4 s per token: 1e-4 * 4000 = 0.4 s. The paper's
     /// with T = 0.2 s: 0.2 * (500 + 3000) / 1000 = 0.7 s.
@@ -140,6 +197,7 @@ mod tests {
                 form,
                 interval_s: 0.2,
                 reload_s_per_token: constant,
+                swap: false,
             })
             .unwrap();
             let keep = policy.on_yield(Time::ZERO, &yielding, &telemetry);

@@ -76,6 +76,8 @@ mod tests {
             tool_wait_s: 0.0,
             running_context: Tokens::ZERO,
             mean_output: 0.0,
+            offload: None,
+            host_used: Blocks::ZERO,
             capacity: Tokens(16_000),
             prompt: Tokens::ZERO,
             hit: Tokens::ZERO,

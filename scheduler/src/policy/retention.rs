@@ -75,6 +75,9 @@ pub enum Keep {
         /// When it ends by itself; `None` for a pin that only a claim or a reconsideration ends.
         until: Option<Time>,
     },
+    /// Copy them to host memory and release them when that is done. Without a host tier, or when it
+    /// is full, a release.
+    Offload,
 }
 
 /// A session that yields to its tools.

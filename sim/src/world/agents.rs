@@ -9,7 +9,8 @@ use scheduler::{Then, ToolClass, TurnRequest};
 use traces::model::{Session, ToolCall};
 use units::{Nanos, SessionId, Time, Tokens};
 
-use super::drive::{SimError, ToolMode};
+use super::drive::ToolMode;
+use super::error::SimError;
 use super::record::{Phases, SessionRecord, Status, TurnRecord};
 use crate::tool_cpu::{CallId, CpuEnd, Demand, ToolCpu};
 

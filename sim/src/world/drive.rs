@@ -1,21 +1,23 @@
 //! The event loop: one clock, five sources of events, and the scheduler in the middle.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use scheduler::policy::Policy;
 use scheduler::{
-    Arrival, Config, ConfigError, Event, Info, Phase, PrefillCost, Scheduler, SchedulerError,
-    StepOutcome, Then, Window,
+    Arrival, Config, Event, Info, Phase, PrefillCost, Scheduler, StepOutcome, Then, Window,
 };
 use traces::model::Session;
 use units::{GroupId, Nanos, SessionId, Time, Tokens};
 
 use super::agents::{After, Agent, Tools, is_think, session_of};
+use super::error::{Progress, SimError};
 use super::record::{NoObserver, Observer, Outcome, Sample, Status, Summary};
 use crate::cost::{BatchShape, StepCost};
-use crate::tool_cpu::DemandError;
+use crate::link::HostLink;
 
 /// How tool calls share CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,67 +52,6 @@ pub struct Offered {
     pub arrival: Time,
 }
 
-/// A run that cannot go on.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum SimError {
-    /// An engine limit that cannot be.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The scheduler or the policy broke a contract.
-    #[error(transparent)]
-    Scheduler(#[from] SchedulerError),
-    /// A tool call whose time nobody knows cannot be replayed.
-    #[error(
-        "session `{session}` turn {turn}: tool `{tool}` has no {what}\nhint: draw what the recording does not say when importing"
-    )]
-    UnknownTool {
-        /// The recorded session.
-        session: String,
-        /// The turn, from 0.
-        turn: usize,
-        /// The tool.
-        tool: String,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// A tool call that no machine could show.
-    #[error("session `{session}` turn {turn}: tool `{tool}`: {source}")]
-    BadTool {
-        /// The recorded session.
-        session: String,
-        /// The turn, from 0.
-        turn: usize,
-        /// The tool.
-        tool: String,
-        /// Why.
-        source: DemandError,
-    },
-    /// Steps go by and no token comes: turns take each other's blocks for ever.
-    #[error(
-        "at {at} no token was sampled for {steps} steps while {open} sessions are open\n\
-         hint: the policy lets turns start that then preempt one another; \
-         `order.start = \"whole-prompt-and-mean-output\"` forbids it"
-    )]
-    Livelock {
-        /// When.
-        at: Time,
-        /// Steps without a token.
-        steps: u64,
-        /// Sessions that are open.
-        open: usize,
-    },
-    /// Sessions must be offered in order of arrival.
-    #[error("session {index} arrives at {at}, before the one offered before it ({before})")]
-    ArrivalsOutOfOrder {
-        /// Which, from 0.
-        index: u64,
-        /// Its arrival.
-        at: Time,
-        /// The arrival before.
-        before: Time,
-    },
-}
-
 /// The cost model as policies may ask it.
 #[derive(Debug)]
 struct Reload {
@@ -130,37 +71,9 @@ enum Wake {
     StepEnd,
     ToolCpuEnd,
     ToolIoEnd,
+    CopyEnd,
     Arrival,
     Timer,
-}
-
-/// Steps without a sampled token after which a run is given up. The longest honest stretch is one
-/// prompt in one-block chunks: below 2^20 steps for 16M tokens.
-const STEPS_WITHOUT_A_TOKEN: u64 = 1 << 21;
-
-/// Watches that tokens keep coming.
-#[derive(Debug, Default)]
-struct Progress {
-    generated: u64,
-    at_step: u64,
-}
-
-impl Progress {
-    fn check(&mut self, at: Time, scheduler: &Scheduler) -> Result<(), SimError> {
-        let counters = scheduler.counters();
-        if counters.generated != self.generated {
-            (self.generated, self.at_step) = (counters.generated, counters.steps);
-        }
-        let steps = counters.steps - self.at_step;
-        if steps < STEPS_WITHOUT_A_TOKEN {
-            return Ok(());
-        }
-        Err(SimError::Livelock {
-            at,
-            steps,
-            open: scheduler.open_sessions(),
-        })
-    }
 }
 
 struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
@@ -172,6 +85,9 @@ struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
     tools: Tools,
     groups: FxHashMap<Arc<str>, GroupId>,
     step_end: Option<Time>,
+    link: Option<HostLink>,
+    /// Copies under way: when they end, whose, which.
+    copies: BinaryHeap<Reverse<(Time, SessionId, u64)>>,
     next_sample: Option<Time>,
     window: Option<Window>,
     last_arrival: Time,
@@ -207,6 +123,8 @@ pub fn simulate<O: Observer>(
         tools: Tools::new(setup.tools),
         groups: FxHashMap::default(),
         step_end: None,
+        link: setup.engine.offload.map(HostLink::new),
+        copies: BinaryHeap::new(),
         next_sample: setup.sample_every.map(|_| Time::ZERO),
         window: None,
         last_arrival: Time::ZERO,
@@ -275,6 +193,10 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
             (self.step_end, Wake::StepEnd),
             (self.tools.next_cpu(), Wake::ToolCpuEnd),
             (self.tools.next_io(), Wake::ToolIoEnd),
+            (
+                self.copies.peek().map(|Reverse(copy)| copy.0),
+                Wake::CopyEnd,
+            ),
             (arrival, Wake::Arrival),
             // A tick that is left over when all is done wakes nobody.
             (timer.filter(|_| open), Wake::Timer),
@@ -308,6 +230,12 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
                     if after == After::PhaseOver {
                         self.next_turn(now, session)?;
                     }
+                }
+            }
+            Wake::CopyEnd => {
+                if let Some(Reverse((_, session, copy))) = self.copies.pop() {
+                    self.scheduler
+                        .handle(now, Event::CopyDone { session, copy })?;
                 }
             }
             Wake::Arrival => self.arrive(now)?,
@@ -456,6 +384,16 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
                     self.observer.session(agent.record);
                 }
                 Info::Window(window) => self.window = Some(window),
+                Info::CopyStarted {
+                    session,
+                    copy,
+                    direction,
+                    blocks,
+                } => {
+                    let link = self.link.as_mut().expect("only a host tier starts copies");
+                    let ends = link.copy(at, direction, blocks);
+                    self.copies.push(Reverse((ends, session, copy)));
+                }
                 _ => {}
             }
         }

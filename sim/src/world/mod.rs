@@ -9,9 +9,11 @@
 
 mod agents;
 mod drive;
+mod error;
 mod record;
 
-pub use drive::{Offered, Setup, SimError, ToolMode, alone, simulate};
+pub use drive::{Offered, Setup, ToolMode, alone, simulate};
+pub use error::SimError;
 pub use record::{
     NoObserver, Observer, Outcome, Phases, Sample, SessionRecord, Status, Summary, TurnRecord,
 };
