@@ -26,6 +26,8 @@ Settings of --set:
   engine.token_budget=2048     tokens per step            engine.max_running=128     turns at once
   engine.block_size=16         tokens per KV block        engine.prefix_caching=true
   engine.kv_blocks=N           pool, null block included, instead of what the GPU has room for
+  engine.host_gib=64           host memory for KV that policies may offload to; 0 for none
+  engine.link_gb_per_s=32      bandwidth of the link to it, each way
   engine.head_of_line=stop     or skip: may a waiting turn that fits overtake one that does not
   host.per_step_ms=0.8         CPU time of the engine per step, and per running turn:
   host.per_running_us=4

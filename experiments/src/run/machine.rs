@@ -1,14 +1,14 @@
 //! The machine that is simulated: hardware from the catalog, limits from the settings.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
-use scheduler::{Config, HeadOfLine};
+use scheduler::{Config, HeadOfLine, Offload};
 use serde_json::{Value, json};
 use sim::cost::Host;
 use sim::spec::{Catalog, Hardware};
 use sim::world::{Setup, ToolMode};
-use units::{Blocks, Time, Tokens};
+use units::{Blocks, Bytes, Time, Tokens};
 
 use super::settings::Settings;
 use crate::failure::Failure;
@@ -61,6 +61,7 @@ impl Machine {
             prefix_caching: settings.prefix_caching,
             head_of_line: settings.head_of_line,
             tool_cores: tool_cores.get(),
+            offload: host_tier(settings, &hardware),
         };
         engine.validate().map_err(Failure::bad_input)?;
         let tools = if settings.unlimited_tools {
@@ -103,6 +104,8 @@ impl Machine {
                 "token_budget": engine.token_budget.get(),
                 "max_running": engine.max_running,
                 "prefix_caching": engine.prefix_caching,
+                "host_blocks": engine.offload.map(|tier| tier.host_blocks.get()),
+                "link_bytes_per_s": engine.offload.map(|tier| tier.to_host_per_s),
                 "head_of_line": match engine.head_of_line {
                     HeadOfLine::Stop => "stop",
                     HeadOfLine::Skip => "skip",
@@ -137,4 +140,24 @@ impl Machine {
             .block_size
             .capacity(self.setup.engine.usable_blocks)
     }
+}
+
+/// Host memory for KV and the link to it, the same bandwidth each way.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "settings are validated: positive, far below 2^63 bytes"
+)]
+fn host_tier(settings: &Settings, hardware: &Hardware) -> Option<Offload> {
+    let per_token = hardware.model.kv_per_token().get();
+    let block = per_token * settings.block_size.tokens().get();
+    let host_bytes = (settings.host_gib * f64::from(1 << 30)) as u64;
+    let link = NonZeroU64::new((settings.link_gb_per_s * 1e9) as u64)?;
+    let host_blocks = Blocks(host_bytes / block);
+    (host_blocks > Blocks::ZERO).then_some(Offload {
+        host_blocks,
+        block_bytes: Bytes(block),
+        to_host_per_s: link,
+        to_gpu_per_s: link,
+    })
 }

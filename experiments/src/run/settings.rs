@@ -5,13 +5,15 @@ use scheduler::HeadOfLine;
 use units::{BlockSize, Nanos};
 
 /// Keys of this module. Their meaning is in `orrery run --help`.
-pub const KEYS: [&str; 11] = [
+pub const KEYS: [&str; 13] = [
     "engine.token_budget",
     "engine.max_running",
     "engine.block_size",
     "engine.kv_blocks",
     "engine.head_of_line",
     "engine.prefix_caching",
+    "engine.host_gib",
+    "engine.link_gb_per_s",
     "host.per_step_ms",
     "host.per_running_us",
     "tools.mode",
@@ -37,6 +39,10 @@ pub struct Settings {
     pub head_of_line: HeadOfLine,
     /// Whether content left in free blocks may be hit.
     pub prefix_caching: bool,
+    /// Host memory for KV, GiB; 0 for none. Only policies that offload use it.
+    pub host_gib: f64,
+    /// Bandwidth of the link to it each way, 1e9 bytes per second.
+    pub link_gb_per_s: f64,
     /// Host time per step; `None`: the usual.
     pub host_per_step: Option<Nanos>,
     /// Host time per running turn; `None`: the usual.
@@ -59,6 +65,8 @@ impl Default for Settings {
             kv_blocks: None,
             head_of_line: HeadOfLine::Stop,
             prefix_caching: true,
+            host_gib: 64.0,
+            link_gb_per_s: 32.0,
             host_per_step: None,
             host_per_running: None,
             unlimited_tools: false,
@@ -123,6 +131,10 @@ impl Settings {
             "engine.prefix_caching" => {
                 self.prefix_caching = value.parse().map_err(|_| bad("true or false"))?;
             }
+            "engine.host_gib" => self.host_gib = number(0.0, 1e6, "GiB, 0 to 1e6")?,
+            "engine.link_gb_per_s" => {
+                self.link_gb_per_s = number(1e-3, 1e6, "GB/s, 0.001 to 1e6")?;
+            }
             "host.per_step_ms" => {
                 self.host_per_step = Some(span(1e-3, 0.0, 1e4, "milliseconds, 0 to 10000")?);
             }
@@ -161,6 +173,8 @@ mod tests {
             "100",
             "skip",
             "false",
+            "16",
+            "25",
             "1.5",
             "2",
             "unlimited",
@@ -180,6 +194,8 @@ mod tests {
                 kv_blocks: Some(100),
                 head_of_line: HeadOfLine::Skip,
                 prefix_caching: false,
+                host_gib: 16.0,
+                link_gb_per_s: 25.0,
                 host_per_step: Some(Nanos::new(1_500_000)),
                 host_per_running: Some(Nanos::new(2_000)),
                 unlimited_tools: true,
