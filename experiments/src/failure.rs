@@ -50,6 +50,8 @@ impl Failure {
     pub fn of_run(error: SimError) -> Self {
         let exit = match error {
             SimError::Scheduler(_) | SimError::ArrivalsOutOfOrder { .. } => Exit::Invariant,
+            // The policy gets nowhere on this load; other runs may.
+            SimError::Livelock { .. } => Exit::Failed,
             SimError::Config(_) | SimError::UnknownTool { .. } | SimError::BadTool { .. } => {
                 Exit::BadInput
             }
