@@ -51,7 +51,7 @@ impl Failure {
         let exit = match error {
             SimError::Scheduler(_) | SimError::ArrivalsOutOfOrder { .. } => Exit::Invariant,
             // The policy gets nowhere on this load; other runs may.
-            SimError::Livelock { .. } => Exit::Failed,
+            SimError::Livelock { .. } => Exit::Partial,
             SimError::Config(_) | SimError::UnknownTool { .. } | SimError::BadTool { .. } => {
                 Exit::BadInput
             }
