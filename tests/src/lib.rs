@@ -1,10 +1,16 @@
-//! What the cross-crate tests share: small machines, recorders, and the reference's vectors.
+//! What the cross-crate tests share: small machines, recorders, a naive scheduler, random loads, and
+//! the reference's vectors.
 
 #![allow(
     clippy::missing_panics_doc,
     clippy::disallowed_methods,
-    reason = "test support: a panic is a failed test, and tests read files"
+    clippy::too_many_lines,
+    reason = "test support: a panic is a failed test, tests read files, comparisons are long and flat"
 )]
 
+pub mod account;
+pub mod loads;
 pub mod machine;
+pub mod naive;
+pub mod scenario;
 pub mod vectors;

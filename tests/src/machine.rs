@@ -8,8 +8,8 @@ use policies::PolicySpec;
 use scheduler::{Config, Info, Phase, StepPlan};
 use sim::cost::{ClosedForm, Coefficients, Host, InMillis};
 use sim::world::{
-    Observer, Offered, Sample, SessionRecord, Setup, SimError, Summary, ToolMode, TurnRecord,
-    simulate,
+    Observer, Offered, Outcome, Sample, SessionRecord, Setup, SimError, Summary, ToolMode,
+    TurnRecord, simulate,
 };
 use traces::model::{Known, Session, SharedPrefix, ToolCall, Turn};
 use units::{Blocks, Nanos, SessionId, Time, Tokens};
@@ -96,6 +96,9 @@ pub fn in_group(mut offered: Offered, group: &str, tokens: u64) -> Offered {
     offered
 }
 
+/// A chunk as `(session, context, tokens, phase)`.
+pub type ChunkRecord = (SessionId, u64, u64, Phase);
+
 /// Everything that a run tells.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -107,11 +110,16 @@ pub struct Record {
     pub samples: Vec<Sample>,
     /// The information stream.
     pub infos: Vec<(Time, Info)>,
-    /// Per step: start, time, and its chunks as `(session, context, tokens, phase)`.
-    pub steps: Vec<(Time, Nanos, Vec<(SessionId, u64, u64, Phase)>)>,
+    /// Per step: start, time, and its chunks.
+    pub steps: Vec<(Time, Nanos, Vec<ChunkRecord>)>,
     /// Totals.
     pub summary: Summary,
+    /// Times the run asked whether to go on.
+    pub asked: u32,
 }
+
+/// A run that asked this often is stopped: it turns in a circle. About a million events.
+const PATIENCE: u32 = 250;
 
 impl Observer for Record {
     fn session(&mut self, record: SessionRecord) {
@@ -138,6 +146,15 @@ impl Observer for Record {
     fn info(&mut self, at: Time, info: &Info) {
         self.infos.push((at, info.clone()));
     }
+
+    fn progress(&mut self, _at: Time, _completed: u64) -> Outcome {
+        self.asked += 1;
+        if self.asked > PATIENCE {
+            Outcome::Stop
+        } else {
+            Outcome::Continue
+        }
+    }
 }
 
 impl Record {
@@ -162,6 +179,9 @@ impl Record {
 }
 
 /// Runs the sessions under the policy and keeps everything.
+///
+/// # Errors
+/// Those of [`simulate`].
 pub fn run(setup: &Setup, policy: &PolicySpec, load: &[Offered]) -> Result<Record, SimError> {
     let mut record = Record::default();
     let policy = policy.build().expect("a policy that can be built");

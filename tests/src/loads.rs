@@ -1,0 +1,213 @@
+//! Random tiny loads: legal by construction, small enough that memory is always short.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use policies::PolicySpec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
+use sim::world::{Offered, Setup, ToolMode};
+use traces::model::{Known, ToolCall};
+use units::Nanos;
+
+use crate::account;
+use crate::machine::preset;
+use crate::naive::{Case, CaseSession, CaseTurn};
+
+/// The same draws on every machine and every day.
+pub fn fixed(cases: u32, seed: u64) -> Config {
+    Config {
+        cases,
+        failure_persistence: None,
+        max_global_rejects: 1_000_000,
+        rng_seed: RngSeed::Fixed(seed),
+        ..Config::default()
+    }
+}
+
+/// How a turn goes on from the one before, in numbers that become legal later.
+#[derive(Clone, Debug)]
+struct Draft {
+    fresh: usize,
+    keep_percent: usize,
+    output: usize,
+    tool_ms: Option<u64>,
+}
+
+fn draft(block: usize) -> impl Strategy<Value = Draft> {
+    let keep = prop_oneof![4 => Just(100_usize), 1 => 0..100_usize];
+    let tool = prop_oneof![
+        1 => Just(None),
+        4 => prop::sample::select(vec![0_u64, 5, 10, 15, 30, 70, 200]).prop_map(Some),
+    ];
+    (1..block * 4, keep, 1..block + 6, tool).prop_map(|(fresh, keep_percent, output, tool_ms)| {
+        Draft {
+            fresh,
+            keep_percent,
+            output,
+            tool_ms,
+        }
+    })
+}
+
+fn session(block: usize, groups: bool) -> impl Strategy<Value = (u64, usize, usize, Vec<Draft>)> {
+    let arrival = prop::sample::select(vec![0_u64, 0, 5, 10, 13, 20, 40, 90]);
+    let shared = if groups {
+        (0..block * 3).boxed()
+    } else {
+        Just(0).boxed()
+    };
+    (
+        arrival,
+        0..2_usize,
+        shared,
+        prop::collection::vec(draft(block), 1..4),
+    )
+}
+
+fn build(gap: u64, group: usize, shared: usize, drafts: Vec<Draft>) -> CaseSession {
+    let mut turns: Vec<CaseTurn> = Vec::new();
+    for draft in drafts {
+        let left = turns.last().map_or(0, |t| t.prompt + t.output);
+        let reused = left * draft.keep_percent / 100;
+        // A first prompt is as long as the opening it shares, at least.
+        let least = if turns.is_empty() { shared } else { 0 };
+        turns.push(CaseTurn {
+            prompt: (reused + draft.fresh).max(least),
+            reused,
+            output: draft.output,
+            tool_ms: draft.tool_ms,
+        });
+    }
+    CaseSession {
+        arrival_ms: gap,
+        group,
+        shared,
+        turns,
+    }
+}
+
+/// Up to four sessions of up to three turns on 4 to 12 blocks.
+pub fn case(groups: bool) -> impl Strategy<Value = Case> {
+    let block = prop::sample::select(vec![4_usize, 16]);
+    block.prop_flat_map(move |block| {
+        let pool = 4..13_usize;
+        let budget = prop::sample::select(vec![5_usize, 16, 33, 256]);
+        let sessions = prop::collection::vec(session(block, groups), 1..5);
+        (pool, budget, 1..5_usize, any::<bool>(), sessions).prop_map(
+            move |(pool, budget, max_running, skip, drafts)| {
+                let mut arrival = 0;
+                let sessions = drafts.into_iter().map(|(gap, group, shared, drafts)| {
+                    arrival += gap;
+                    build(arrival, group, shared, drafts)
+                });
+                Case {
+                    block,
+                    pool,
+                    budget,
+                    max_running,
+                    skip,
+                    sessions: sessions.collect(),
+                }
+            },
+        )
+    })
+}
+
+/// Machines of all kinds with tiny pools, tools on one core included, and their loads.
+pub fn full_case() -> impl Strategy<Value = (Setup, Vec<Offered>)> {
+    let tools = prop::sample::select(vec![0_u32, 1, 2, 8]);
+    (
+        any::<bool>().prop_flat_map(case),
+        tools,
+        any::<bool>(),
+        0..100_usize,
+        0..3_u64,
+    )
+        .prop_map(|(case, cores, caching, cpu_percent, think)| {
+            let mut setup = account::setup(&case);
+            setup.engine.prefix_caching = caching;
+            setup.engine.tool_cores = cores.max(1);
+            setup.tools = match NonZeroU32::new(cores) {
+                Some(cores) => ToolMode::Shared(cores),
+                None => ToolMode::Unlimited,
+            };
+            let mut load = account::load(&case);
+            for one in &mut load {
+                let session = Arc::make_mut(&mut one.session);
+                for (k, turn) in session.turns.iter_mut().enumerate() {
+                    for tool in &mut turn.tools {
+                        let wall = tool.wall.expect("built with one").value.as_nanos();
+                        let cpu = wall / 100 * cpu_percent as u64;
+                        tool.cpu = Some(Known::recorded(Nanos::new(cpu)));
+                    }
+                    // Now and then a second tool beside the first, or a pause after them.
+                    if let Some(tool) = turn.tools.first().cloned()
+                        && k as u64 == think
+                    {
+                        turn.tools.push(ToolCall {
+                            parallelism: 2,
+                            ..tool
+                        });
+                        turn.think = Some(Nanos::from_millis(20 * think));
+                    }
+                }
+            }
+            (setup, load)
+        })
+}
+
+/// Every mix of admission, order and retention, in sizes that fit tiny loads. The queue of `mars` comes
+/// with its own start rule: with the first chunk's it preempts the larger of two prefills for ever
+/// (reference section 4.2 names that livelock).
+pub fn any_policy() -> impl Strategy<Value = PolicySpec> {
+    let admission = prop::sample::select(vec!["open", "mars-window"]);
+    let order = prop::sample::select(vec!["turn-arrival", "mars-mlfq"]);
+    let retention = prop::sample::select(vec!["none", "soft-pins", "adaptive-ttl"]);
+    let shrink = prop::sample::select(vec!["never", "then-retry-whole", "and-stay"]);
+    (admission, order, retention, shrink, any::<bool>(), 1_u64..4).prop_map(
+        |(admission, order, retention, shrink, lift, window)| {
+            let window = window.to_string();
+            let lift = lift.to_string();
+            let mut set = vec![
+                ("name", "\"mix\""),
+                ("admission.kind", admission),
+                ("order.kind", order),
+                ("retention.kind", retention),
+            ];
+            if admission == "mars-window" {
+                set.extend([
+                    ("admission.window_min", "1"),
+                    ("admission.window_init", &window),
+                    ("admission.window_max", "3"),
+                    ("admission.interval_s", "0.02"),
+                    ("admission.long_prompt", "30"),
+                    ("admission.gate_min_s", "0.02"),
+                    ("admission.gate_max_s", "0.2"),
+                    ("admission.wait_high_s", "0.05"),
+                    ("admission.wait_low_s", "0.01"),
+                    ("admission.cpu_high", "1.5"),
+                ]);
+            }
+            if order == "mars-mlfq" {
+                set.extend([
+                    ("order.footprint", "[8, 16, 40]"),
+                    ("order.service", "[24, 60, 100]"),
+                    ("order.quanta", "[32, 16, 8, 4]"),
+                    ("order.aging_s", "0.07"),
+                    ("order.shrink", shrink),
+                    ("order.lift", &lift),
+                ]);
+            }
+            if retention != "none" {
+                set.extend([
+                    ("retention.bound_s", "0.06"),
+                    ("retention.tool_min", "3"),
+                    ("retention.prior_mu", "-3.5"),
+                    ("retention.prior_sigma", "0.5"),
+                ]);
+            }
+            preset("mars", &set)
+        },
+    )
+}
