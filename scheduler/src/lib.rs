@@ -14,8 +14,10 @@
 
 mod admit;
 mod config;
+mod counters;
 mod error;
 mod event;
+mod feedback;
 mod info;
 mod lineage;
 mod offload;
@@ -29,14 +31,16 @@ mod scheduler;
 mod session;
 mod step_end;
 mod telemetry;
+mod ticks;
 mod waiting;
 mod waiting_pass;
 
 pub use config::{Config, HeadOfLine, Offload};
+pub use counters::Counters;
 pub use error::{ConfigError, SchedulerError};
 pub use event::{Arrival, Event, Then, ToolClass, TurnRequest};
 pub use info::{Info, TurnUsage, Unpin, Window};
 pub use offload::Direction;
 pub use plan::{Chunk, Phase, StepOutcome, StepPlan};
-pub use scheduler::{Counters, Scheduler};
+pub use scheduler::Scheduler;
 pub use telemetry::{Ema, PrefillCost, Telemetry};

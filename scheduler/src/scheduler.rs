@@ -6,6 +6,7 @@ use rustc_hash::FxHashMap;
 use units::{BlockId, Blocks, GroupId, Nanos, SessionId, Time, Tokens};
 
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::error::{ConfigError, SchedulerError};
 use crate::event::{Arrival, Event, Then, ToolClass, TurnRequest};
 use crate::info::{Info, TurnUsage, Unpin};
@@ -16,31 +17,6 @@ use crate::pool::Pool;
 use crate::session::{Session, Sessions, State};
 use crate::telemetry::{Ema, PrefillCost, Telemetry};
 use crate::waiting::Waiting;
-
-/// Totals over the whole run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Steps planned.
-    pub steps: u64,
-    /// Tokens computed at positions whose content had been computed before.
-    pub recomputed: u64,
-    /// Turns preempted.
-    pub preemptions: u64,
-    /// Cached blocks dropped by an allocation.
-    pub evicted: u64,
-    /// Prompt tokens of all turns that started, counted once each.
-    pub prompt: u64,
-    /// Of these, tokens found in KV at the turn's first start.
-    pub hit: u64,
-    /// Tokens generated.
-    pub generated: u64,
-    /// Tokens computed.
-    pub scheduled: u64,
-    /// Blocks copied to host memory.
-    pub copied_out: u64,
-    /// Blocks copied back.
-    pub copied_in: u64,
-}
 
 /// The serving loop of one engine under one policy.
 #[derive(Debug)]
@@ -80,7 +56,7 @@ pub struct Scheduler {
     pub(crate) ranks_stale: bool,
     /// Earliest instant at which a running turn's rank runs out.
     pub(crate) ranks_until: Time,
-    tick: Option<Time>,
+    pub(crate) tick: Option<Time>,
 
     pub(crate) plan: StepPlan,
     in_step: bool,
@@ -557,39 +533,6 @@ impl Scheduler {
         }
     }
 
-    /// Tells an order that wants it what the step gives to whom.
-    fn tell_planned(&mut self) {
-        if !self.policy.order.wants_feedback() {
-            return;
-        }
-        let size = self.config.block_size;
-        let seen =
-            |chunk: &crate::plan::Chunk| (self.sessions[chunk.slot].view(size), chunk.tokens);
-        let step: Vec<_> = self.plan.chunks.iter().map(seen).collect();
-        self.policy.order.planned(&step);
-    }
-
-    /// Asks an order that wants it whose rank moved by what was planned before.
-    fn move_ranks(&mut self, now: Time) {
-        if !self.policy.order.wants_feedback() {
-            return;
-        }
-        let mut moved = Vec::new();
-        self.policy.order.before_step(&mut moved);
-        for session in moved {
-            match self.sessions.find(session) {
-                Some(slot) if self.sessions[slot].state == State::Waiting => {
-                    self.rerank_waiting(now, slot);
-                }
-                Some(slot) => {
-                    self.sessions[slot].rank_stale = true;
-                    self.ranks_stale = true;
-                }
-                None => {}
-            }
-        }
-    }
-
     /// Completes a session that holds nothing any more.
     pub(crate) fn finish_session(&mut self, now: Time, slot: u32) {
         let session = self.sessions.remove(slot);
@@ -618,40 +561,5 @@ impl Scheduler {
             s.calls_left = calls;
             self.tools_in_flight += u64::from(calls);
         }
-    }
-
-    fn timer(&mut self, now: Time) -> Result<(), SchedulerError> {
-        if self.running.is_empty() {
-            // No step will come by itself to expire them, and turns may wait for their blocks.
-            self.expire_pins(now);
-        }
-        if self.tick.is_none_or(|at| at > now) {
-            return Ok(());
-        }
-        self.tick = None;
-        if !self.needs_ticks() {
-            return Ok(());
-        }
-        self.reconsider_pins(now);
-        self.regulate(now)?;
-        self.run_admission(now, Trigger::Tick)
-    }
-
-    fn needs_ticks(&self) -> bool {
-        let regulated = self.in_flight > 0 && self.policy.admission.regulates();
-        regulated || !self.backlog.is_empty() || !self.pinned.is_empty()
-    }
-
-    /// While sessions queue or pins exist, a tick follows one interval after the last one.
-    pub(crate) fn arm_tick(&mut self, now: Time) {
-        if self.tick.is_some() || !self.needs_ticks() {
-            return;
-        }
-        let intervals = [self.policy.admission.tick(), self.policy.retention.tick()];
-        self.tick = intervals
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|interval| now + interval);
     }
 }

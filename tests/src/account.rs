@@ -110,9 +110,16 @@ fn fact(info: &Info) -> Option<String> {
                 Unpin::ReclaimedForWaiting => "waiting",
                 Unpin::Reconsidered => "reconsidered",
                 Unpin::SessionOver => "over",
+                Unpin::Offloaded => "offloaded",
+                Unpin::HostFull => "host full",
             };
             format!("{session} unpinned: {why}")
         }
+        Info::CopyStarted {
+            session, blocks, ..
+        } => format!("{session} copies {blocks}"),
+        Info::Paused { session } => format!("{session} paused"),
+        Info::Unpaused { session } => format!("{session} unpaused"),
         Info::Arrived { .. }
         | Info::Admitted { .. }
         | Info::FirstToken { .. }

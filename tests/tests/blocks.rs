@@ -93,6 +93,7 @@ fn request(prompt: u64, reused: u64, output: u64, tools: u32) -> TurnRequest {
                 calls: tools - 1,
             }
         },
+        flagged_last: tools == 0,
     }
 }
 
@@ -159,6 +160,7 @@ impl Drive {
             shared: (shared > 0).then_some((GroupId(0), Tokens(shared))),
             peak: Tokens(peak),
             turn: request(prompt, 0, output, tools),
+            last_of_load: false,
         })
     }
 

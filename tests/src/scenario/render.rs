@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use scheduler::{Info, Phase, Then};
+use scheduler::{Direction, Info, Phase, Then};
 
 use super::{Part, ms};
 use crate::machine::Record;
@@ -72,6 +72,23 @@ fn fact(info: &Info) -> (Part, String) {
         ),
         Info::Pinned { session, blocks } => (Part::Pins, format!("{session} pins {blocks} blocks")),
         Info::Unpinned { session, why } => (Part::Pins, format!("{session} unpinned: {why:?}")),
+        Info::CopyStarted {
+            session,
+            direction,
+            blocks,
+            ..
+        } => {
+            let way = match direction {
+                Direction::ToHost => "out",
+                Direction::ToGpu => "back",
+            };
+            (
+                Part::Pins,
+                format!("{session} copies {blocks} blocks {way}"),
+            )
+        }
+        Info::Paused { session } => (Part::Turns, format!("{session} paused")),
+        Info::Unpaused { session } => (Part::Turns, format!("{session} may go on")),
         Info::Window(w) => {
             let flag = if w.overloaded { ", overloaded" } else { "" };
             let text = format!(

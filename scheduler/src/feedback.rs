@@ -1,0 +1,41 @@
+//! Hooks for orders that keep state: what was planned, and whose rank moved by it.
+
+use units::Time;
+
+use crate::plan::Chunk;
+use crate::scheduler::Scheduler;
+use crate::session::State;
+
+impl Scheduler {
+    /// Tells an order that wants it what the step gives to whom.
+    pub(crate) fn tell_planned(&mut self) {
+        if !self.policy.order.wants_feedback() {
+            return;
+        }
+        let size = self.config.block_size;
+        let seen = |chunk: &Chunk| (self.sessions[chunk.slot].view(size), chunk.tokens);
+        let step: Vec<_> = self.plan.chunks.iter().map(seen).collect();
+        self.policy.order.planned(&step);
+    }
+
+    /// Asks an order that wants it whose rank moved by what was planned before.
+    pub(crate) fn move_ranks(&mut self, now: Time) {
+        if !self.policy.order.wants_feedback() {
+            return;
+        }
+        let mut moved = Vec::new();
+        self.policy.order.before_step(&mut moved);
+        for session in moved {
+            match self.sessions.find(session) {
+                Some(slot) if self.sessions[slot].state == State::Waiting => {
+                    self.rerank_waiting(now, slot);
+                }
+                Some(slot) => {
+                    self.sessions[slot].rank_stale = true;
+                    self.ranks_stale = true;
+                }
+                None => {}
+            }
+        }
+    }
+}
