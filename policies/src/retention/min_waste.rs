@@ -5,6 +5,10 @@
 //! `T * C / 2 + T * Co`. The interception's length is estimated as the time since the call, so a
 //! session is kept until the two are equal, at `T * (C / 2 + Co) / C`, and released then. Co and with
 //! it the break-even move while the tool runs: asked again at every `interval_s`.
+//! Kept contexts give way to a running turn that is short of blocks, before anyone is preempted, and
+//! to a waiting one when nothing runs; the longest remaining first. The paper leaves this open; with
+//! pins that only a lone turn may take (as in Continuum) running turns preempt one another, and the
+//! policy is several times slower than without any pins.
 //! Form `break-even` is that of the MARS evaluation's code: `T * (C + Co) / (2 C)`, fixed at the yield.
 //! Source: InferCept, arXiv 2402.01869. Chunked prefill is always on here, so whole and chunked
 //! recomputation take the same T and the chunked waste is the smaller one. With `swap`, copying out
@@ -16,7 +20,7 @@ use scheduler::{Direction, Telemetry};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, Time, Tokens};
 
-use super::fixed_ttl::{less_the_longer_it_lives, yields_when_alone};
+use super::fixed_ttl::less_the_longer_it_lives;
 
 /// Settings of [`MinWaste`]; defaults are in `presets/infercept.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,7 +167,8 @@ impl Retention for MinWaste {
     }
 
     fn yields_to(&self, claim: Claim) -> bool {
-        yields_when_alone(claim)
+        // A paused context goes before a running one: recomputing it delays nobody in the batch.
+        !matches!(claim, Claim::Waiting)
     }
 
     fn value(&self, now: Time, pin: &PinView) -> f64 {
