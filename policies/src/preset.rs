@@ -398,7 +398,7 @@ mod tests {
             PolicySpec::preset_with("mars", &overrides(&[("admission.kind", "opn")])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`admission.kind` is `opn`, wanted one of open, mars-window, concur, thunder-agent"
+            "`admission.kind` is `opn`, wanted one of open, mars-window, concur, thunder-agent, srpt-oracle"
         );
     }
 }
