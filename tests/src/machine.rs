@@ -198,6 +198,9 @@ pub fn preset(name: &str, overrides: &[(&str, &str)]) -> PolicySpec {
 }
 
 /// Runs the sessions under a policy that is no preset and keeps everything.
+///
+/// # Errors
+/// As [`simulate`].
 pub fn run_policy(setup: &Setup, policy: Policy, load: &[Offered]) -> Result<Record, SimError> {
     let mut record = Record::default();
     record.summary = simulate(setup, policy, load.iter().cloned(), &mut record)?;

@@ -54,13 +54,13 @@ impl Script {
             name: "scripted".to_owned(),
             admission: Box::new(Entries(tape(&self.entries))),
             order: Box::new(Orders {
-                orders: tape(&self.orders),
-                chunks: tape(&self.chunks),
+                arrangements: tape(&self.orders),
+                sizes: tape(&self.chunks),
                 places: (0..sessions).collect(),
                 chunk: 0,
             }),
             retention: Box::new(Pins {
-                pins: tape(&self.pins),
+                kept: tape(&self.pins),
                 worths: self.worths.clone(),
                 sessions,
             }),
@@ -105,8 +105,8 @@ impl Admission for Entries {
 
 #[derive(Debug)]
 struct Orders {
-    orders: Tape,
-    chunks: Tape,
+    arrangements: Tape,
+    sizes: Tape,
     places: Vec<usize>,
     chunk: u32,
 }
@@ -147,21 +147,21 @@ impl Order for Orders {
     }
 
     fn before_step(&mut self, _moved: &mut Vec<SessionId>) {
-        self.places = permutation(self.places.len(), self.orders.next().unwrap_or(0));
-        self.chunk = self.chunks.next().unwrap_or(0);
+        self.places = permutation(self.places.len(), self.arrangements.next().unwrap_or(0));
+        self.chunk = self.sizes.next().unwrap_or(0);
     }
 }
 
 #[derive(Debug)]
 struct Pins {
-    pins: Tape,
+    kept: Tape,
     worths: Vec<u32>,
     sessions: usize,
 }
 
 impl Retention for Pins {
     fn on_yield(&mut self, _now: Time, _yielding: &Yielding, _telemetry: &Telemetry) -> Keep {
-        match self.pins.next() {
+        match self.kept.next() {
             Some(odd) if odd % 2 == 1 => Keep::Pin { until: None },
             _ => Keep::Release,
         }

@@ -264,7 +264,7 @@ impl Otherwise {
         let (current, generated, tools_run_for) = match at {
             // The session is yet to come: its first prompt too may be anything.
             Progress::NotHere => {
-                turns[0].prompt = turns[0].prompt + Tokens(self.fresh);
+                turns[0].prompt += Tokens(self.fresh);
                 (0, 0, None)
             }
             Progress::InTurn { turn, generated } => (turn, generated, None),
@@ -416,7 +416,7 @@ fn a_different_future_changes_nothing_that_was_decided_before() {
         let ((setup, load), cut, new) = draws.new_tree(&mut runner).expect("a draw").current();
         let mut setup = setup;
         // Room for the larger ones among the sessions that this test makes up.
-        setup.engine.usable_blocks = setup.engine.usable_blocks + Blocks(10);
+        setup.engine.usable_blocks += Blocks(10);
         setup.horizon = Some(Time::ZERO + Nanos::from_millis(100_000));
         for (name, _) in PRESETS {
             let policy = preset(name, &[]);

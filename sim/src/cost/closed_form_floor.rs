@@ -95,3 +95,138 @@ pub(super) fn floors(
     shares.dedup();
     Some(Floors { step, shares })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    use super::*;
+    use crate::cost::{BatchShape, ClosedForm, StepCost};
+    use units::{Nanos, Tokens};
+
+    /// Coefficients from nothing to some milliseconds, so that every term can be the one that binds.
+    fn coefficients() -> impl Strategy<Value = Coefficients> {
+        let fixed = prop_oneof![Just(0_u64), 0..2_000_u64, 0..10_000_000_000_u64];
+        let each = prop_oneof![Just(0_u64), 0..100_000_000_u64];
+        let fixed3 = (fixed.clone(), fixed.clone(), fixed);
+        let each4 = (each.clone(), 0..3_000_u64, each, 0..100_000_u64);
+        (fixed3, each4, 0.0..=1.0).prop_map(|((p0, d0, e), (p1, p2, d1, d2), active_share)| {
+            Coefficients {
+                p0,
+                p1,
+                p2,
+                d0,
+                e,
+                d1,
+                d2,
+                active_share,
+            }
+        })
+    }
+
+    /// Chunks `(prefix, new)` of prefill and contexts of decodes.
+    type Batch = (Vec<(u64, u64)>, Vec<u64>);
+
+    fn batch() -> impl Strategy<Value = Batch> {
+        (
+            prop::collection::vec((0..50_000_u64, 1..40_u64), 0..5),
+            prop::collection::vec(2..50_000_u64, 0..12),
+        )
+    }
+
+    fn prefill_price(floor: &Floor, prefix: u64, new: u64) -> u128 {
+        floor.per_prefill
+            + u128::from(new) * floor.per_token
+            + u128::from(new * (2 * prefix + new)) * floor.per_half_pair
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 20_000,
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        })]
+
+        /// No step is cheaper than any of its chunks by the `step` list, nor than all of them by any of
+        /// the others. The limits are the batch's own, or wider.
+        #[test]
+        fn no_step_is_below_its_prices(
+            c in coefficients(),
+            (chunks, decodes) in batch(),
+            (host_ns, turn_ns) in (0..3_u64, 0..3_u64),
+            (more_turns, more_tokens) in (0..4_u64, 0..50_u64),
+        ) {
+            let host = Host {
+                per_step: Nanos::new(host_ns * host_ns * 1_000),
+                per_running: Nanos::new(turn_ns * 700),
+            };
+            let cost = ClosedForm::new(c, host).expect("coefficients");
+            let mut shape = BatchShape::default();
+            for &(prefix, new) in &chunks {
+                shape.add_prefill(Tokens(prefix), Tokens(new));
+            }
+            for &context in &decodes {
+                shape.add_decode(Tokens(context));
+            }
+            let limits = StepLimits {
+                turns: shape.turns().max(1) + more_turns,
+                tokens: (shape.prefill_tokens + shape.decodes).max(1) + more_tokens,
+            };
+            let Some(floors) = cost.floors(limits) else {
+                return Ok(());
+            };
+            let took = PER_NS * u128::from(cost.step(&shape).as_nanos());
+            let prices = |floor: &Floor| -> Vec<u128> {
+                let prefill = chunks.iter().map(|&(p, n)| prefill_price(floor, p, n));
+                let decode = decodes.iter().map(|&context| {
+                    floor.per_decode + u128::from(context) * floor.per_context
+                });
+                prefill.chain(decode).collect()
+            };
+            for price in prices(&floors.step) {
+                prop_assert!(price <= took, "{} above {}: {:?}", price, took, floors.step);
+            }
+            for list in &floors.shares {
+                let sum: u128 = prices(list).iter().sum();
+                prop_assert!(sum <= took, "{} above {}: {:?}", sum, took, list);
+            }
+        }
+    }
+
+    #[test]
+    fn the_prices_of_round_costs() {
+        // 10 ms and 1 ms per step, 4 turns, 10 tokens; in half picoseconds, a step less 1000.
+        let c = Coefficients {
+            p0: 10_000_000_000,
+            p1: 0,
+            p2: 0,
+            d0: 1_000_000_000,
+            e: 0,
+            d1: 0,
+            d2: 0,
+            active_share: 1.0,
+        };
+        let limits = StepLimits {
+            turns: 4,
+            tokens: 10,
+        };
+        let cost = ClosedForm::new(c, Host::NONE).expect("coefficients");
+        let floors = cost.floors(limits).expect("steps that take time");
+        assert_eq!(floors.step.per_prefill, 20_000_000_000 - 1_000);
+        assert_eq!(floors.step.per_decode, 2_000_000_000 - 1_000);
+        // A fourth of a decode step is less than a third of one with prefill, up to the knee: then a
+        // prefill token costs (10 - 3 / 4) / 7 ms, more than a tenth of 10: so a tenth it is.
+        let pairs: Vec<(u128, u128)> = floors
+            .shares
+            .iter()
+            .map(|list| (list.per_token, list.per_decode))
+            .collect();
+        assert_eq!(pairs, [(0, 499_999_750), (1_999_999_900, 499_999_750)]);
+        // Nothing can be said of steps that may round to no time at all.
+        let nothing =
+            ClosedForm::new(Coefficients { d0: 0, ..c }, Host::NONE).expect("coefficients");
+        assert_eq!(nothing.floors(limits), None);
+    }
+}
