@@ -8,12 +8,14 @@
 //! no future.
 
 pub mod admission;
+mod oracle;
 pub mod order;
 pub mod preset;
 pub mod retention;
 
 use units::Nanos;
 
+pub use oracle::Remaining;
 pub use preset::{PRESETS, PolicyError, PolicySpec};
 
 /// A setting in seconds that must be more than 0.

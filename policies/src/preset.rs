@@ -26,6 +26,7 @@ pub const PRESETS: &[(&str, &str)] = &[
     ("continuum-dy", include_str!("../presets/continuum-dy.toml")),
     ("concur", include_str!("../presets/concur.toml")),
     ("thunderagent", include_str!("../presets/thunderagent.toml")),
+    ("srpt-oracle", include_str!("../presets/srpt-oracle.toml")),
     (
         "mars-no-admission",
         include_str!("../presets/mars-no-admission.toml"),
@@ -397,7 +398,7 @@ mod tests {
             PolicySpec::preset_with("mars", &overrides(&[("admission.kind", "opn")])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`admission.kind` is `opn`, wanted one of open, mars-window, concur, thunder-agent"
+            "`admission.kind` is `opn`, wanted one of open, mars-window, concur, thunder-agent, srpt-oracle"
         );
     }
 }

@@ -2,6 +2,8 @@
 
 use units::{GroupId, Nanos, SessionId, Tokens};
 
+use crate::foresight::Foresight;
+
 /// Everything that can happen outside the scheduler. The world calls
 /// [`crate::Scheduler::handle`] with one of these at the time it happens; a finished step is
 /// reported by [`crate::Scheduler::step_done`].
@@ -70,6 +72,9 @@ pub struct TurnRequest {
     pub then: Then,
     /// Whether the agent's client flags this as the session's last turn.
     pub flagged_last: bool,
+    /// What comes after, for oracles; `None` unless the policy asks
+    /// ([`crate::Scheduler::needs_foresight`]), and always where nobody can know.
+    pub foresight: Option<Foresight>,
 }
 
 /// What follows a turn.

@@ -13,7 +13,12 @@ impl Scheduler {
             return;
         }
         let size = self.config.block_size;
-        let seen = |chunk: &Chunk| (self.sessions[chunk.slot].view(size), chunk.tokens);
+        let seen = |chunk: &Chunk| {
+            (
+                self.sessions[chunk.slot].view(size, self.doors),
+                chunk.tokens,
+            )
+        };
         let step: Vec<_> = self.plan.chunks.iter().map(seen).collect();
         self.policy.order.planned(&step);
     }

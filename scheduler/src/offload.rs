@@ -160,6 +160,7 @@ impl Scheduler {
         s.pin = Some(Pin {
             reload: units::Nanos::ZERO,
             keep: Keep::Pin { until: None },
+            next_use: Some(now),
             stale_from: None,
         });
         let (session, blocks) = (s.id, Blocks(s.blocks.len() as u64));

@@ -31,12 +31,14 @@ impl Scheduler {
         let telemetry = self.telemetry(now);
         let s = &self.sessions[slot];
         let reload = self.cost.reload(s.computed);
+        let next_use = s.foresight.map(|ahead| now + ahead.idle_after);
         let yielding = Yielding {
             session: s.id,
             tool: s.tool,
             context: s.computed,
             blocks: Blocks(s.blocks.len() as u64),
             reload,
+            next_use: next_use.filter(|_| self.doors.retention),
         };
         let keep = self.policy.retention.on_yield(now, &yielding, &telemetry);
         match keep {
@@ -52,6 +54,7 @@ impl Scheduler {
                 s.pin = Some(Pin {
                     reload,
                     keep,
+                    next_use,
                     stale_from: None,
                 });
                 for &block in &s.blocks {
@@ -168,7 +171,7 @@ impl Scheduler {
             let Some(pin) = s.pin.as_ref().filter(|_| settled) else {
                 continue;
             };
-            let view = s.pin_view(pin);
+            let view = s.pin_view(pin, self.doors);
             match self.policy.retention.reconsider(now, &view, &telemetry) {
                 Keep::Release => self.drop_pin(now, slot, Unpin::Reconsidered),
                 Keep::Offload => {
@@ -203,7 +206,9 @@ impl Scheduler {
             let s = &self.sessions[slot];
             let pin = s.pin.as_ref().expect("a pinned session has a pin");
             let from = if s.state == State::Yielded {
-                self.policy.retention.stale_from(&s.pin_view(pin))
+                self.policy
+                    .retention
+                    .stale_from(&s.pin_view(pin, self.doors))
             } else {
                 None
             };
@@ -281,7 +286,7 @@ impl Scheduler {
             if id == claimant || s.copy.is_some() || !(stale || live) {
                 return None;
             }
-            let view = s.pin_view(pin);
+            let view = s.pin_view(pin, self.doors);
             let value = self.policy.retention.value(now, &view);
             let order = (view.next_turn_waits, !stale);
             Some((order, value, (Reverse(view.blocks), Reverse(id)), slot))

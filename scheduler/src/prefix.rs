@@ -106,7 +106,7 @@ impl Scheduler {
 
     /// Enters a waiting turn into the order.
     pub(crate) fn rank_waiting(&mut self, now: Time, slot: u32) {
-        let view = self.sessions[slot].view(self.config.block_size);
+        let view = self.sessions[slot].view(self.config.block_size, self.doors);
         let rank = self.policy.order.waiting(now, &view);
         let s = &mut self.sessions[slot];
         s.rank = rank;
@@ -148,7 +148,7 @@ impl Scheduler {
                 let rank = self
                     .policy
                     .order
-                    .running(now, &s.view(self.config.block_size));
+                    .running(now, &s.view(self.config.block_size, self.doors));
                 moved |= rank.key != s.rank.key || s.rank_stale;
                 s.rank = rank;
                 s.rank_stale = false;

@@ -68,7 +68,7 @@ impl Scheduler {
                 liftable: false,
             };
         }
-        let view = s.view(self.config.block_size);
+        let view = s.view(self.config.block_size, self.doors);
         let most = view.missing.min(budget);
         let (tokens, liftable) = match self.policy.order.quantum(now, &view) {
             Quantum::Unlimited => (most, false),
@@ -153,7 +153,7 @@ impl Scheduler {
 
     fn choose_victim(&self) -> u32 {
         let willingness = |&slot: &u32| {
-            let view = self.sessions[slot].view(self.config.block_size);
+            let view = self.sessions[slot].view(self.config.block_size, self.doors);
             (self.policy.order.victim(&view), view.session)
         };
         self.running
@@ -179,7 +179,7 @@ impl Scheduler {
             self.capped.retain(|&c| c != slot);
         }
         if self.policy.order.wants_feedback() {
-            let view = self.sessions[slot].view(size);
+            let view = self.sessions[slot].view(size, self.doors);
             self.policy.order.preempted(&view);
         }
         // Blocks that this step would have filled were never computed.

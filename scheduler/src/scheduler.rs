@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{ConfigError, SchedulerError};
 use crate::event::{Arrival, Event, Then, ToolClass, TurnRequest};
+use crate::foresight::Doors;
 use crate::info::{Info, TurnUsage, Unpin};
 use crate::lineage::Lineage;
 use crate::plan::StepPlan;
@@ -23,6 +24,7 @@ use crate::waiting::Waiting;
 pub struct Scheduler {
     pub(crate) config: Config,
     pub(crate) policy: Policy,
+    pub(crate) doors: Doors,
     pub(crate) cost: Box<dyn PrefillCost>,
 
     pub(crate) pool: Pool,
@@ -80,6 +82,7 @@ impl Scheduler {
         Ok(Self {
             pool: Pool::new(config.usable_blocks),
             config,
+            doors: Doors::of(&policy),
             policy,
             cost,
             sessions: Sessions::default(),
@@ -115,6 +118,12 @@ impl Scheduler {
     /// The limits it was given.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Whether the policy is an oracle: a world that replays a recording attaches a
+    /// [`crate::Foresight`] to every turn then, and never otherwise.
+    pub fn needs_foresight(&self) -> bool {
+        self.policy.needs_foresight()
     }
 
     /// Totals so far.
@@ -373,6 +382,7 @@ impl Scheduler {
             output: arrival.turn.output,
             then: arrival.turn.then,
             flagged_last: arrival.turn.flagged_last,
+            foresight: arrival.turn.foresight,
             generated: Tokens::ZERO,
             computed: Tokens::ZERO,
             scheduled: Tokens::ZERO,
@@ -416,6 +426,7 @@ impl Scheduler {
             arrival: now,
             prompt: arrival.turn.prompt,
             demand,
+            foresight: Doors::through(self.doors.admission, arrival.turn.foresight),
         };
         self.backlog.insert(candidate);
         self.policy.admission.arrived(now, &candidate);
@@ -443,6 +454,7 @@ impl Scheduler {
         s.output = turn.output;
         s.then = turn.then;
         s.flagged_last = turn.flagged_last;
+        s.foresight = turn.foresight;
         s.generated = Tokens::ZERO;
         s.seen = s.seen.min(turn.reused);
         s.usage = TurnUsage::default();
@@ -515,7 +527,7 @@ impl Scheduler {
         self.match_prefix(slot);
         self.count_owed(slot);
         if !again && self.policy.order.wants_feedback() {
-            let view = self.sessions[slot].view(self.config.block_size);
+            let view = self.sessions[slot].view(self.config.block_size, self.doors);
             self.policy.order.turn_ready(&view);
         }
         self.rank_waiting(now, slot);

@@ -4,6 +4,7 @@ use rustc_hash::FxHashMap;
 use units::{BlockId, BlockSize, Blocks, Nanos, SessionId, Time, Tokens};
 
 use crate::event::{Then, ToolClass};
+use crate::foresight::{Doors, Foresight};
 use crate::info::TurnUsage;
 use crate::lineage::Lineage;
 use crate::offload::{Copy, HostCopy};
@@ -47,6 +48,8 @@ impl State {
 pub(crate) struct Pin {
     pub(crate) reload: Nanos,
     pub(crate) keep: Keep,
+    /// When the next turn comes if the tools run alone; known to oracles only.
+    pub(crate) next_use: Option<Time>,
     /// From when on it is stale; kept up to date by [`crate::Scheduler`].
     pub(crate) stale_from: Option<Time>,
 }
@@ -69,6 +72,7 @@ pub(crate) struct Session {
     pub(crate) output: Tokens,
     pub(crate) then: Then,
     pub(crate) flagged_last: bool,
+    pub(crate) foresight: Option<Foresight>,
     pub(crate) generated: Tokens,
     /// Tokens in KV.
     pub(crate) computed: Tokens,
@@ -150,7 +154,7 @@ impl Session {
         size.filled_by(self.total().saturating_sub(Tokens(1)))
     }
 
-    pub(crate) fn view(&self, size: BlockSize) -> TurnView {
+    pub(crate) fn view(&self, size: BlockSize, doors: Doors) -> TurnView {
         TurnView {
             session: self.id,
             arrival: self.arrival,
@@ -169,10 +173,11 @@ impl Session {
             flagged_last: self.flagged_last,
             session_service: self.service,
             turn_service: self.usage.scheduled,
+            foresight: Doors::through(doors.order, self.foresight),
         }
     }
 
-    pub(crate) fn pin_view(&self, pin: &Pin) -> PinView {
+    pub(crate) fn pin_view(&self, pin: &Pin, doors: Doors) -> PinView {
         PinView {
             session: self.id,
             tool: self.tool,
@@ -185,6 +190,7 @@ impl Session {
                 State::Waiting | State::Outside | State::Held | State::Restoring
             ),
             keep: pin.keep,
+            next_use: pin.next_use.filter(|_| doors.retention),
         }
     }
 }

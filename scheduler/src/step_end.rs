@@ -76,7 +76,7 @@ impl Scheduler {
         s.preempted_seq = None;
         self.running_context -= s.computed;
         if self.policy.order.wants_feedback() {
-            let view = s.view(self.config.block_size);
+            let view = s.view(self.config.block_size, self.doors);
             self.policy.order.turn_ended(&view);
         }
         let s = &mut self.sessions[slot];

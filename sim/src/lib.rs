@@ -6,6 +6,7 @@
 //! Limits: one GPU; kernel times are closed forms fitted to measured tables, not measurements.
 
 pub mod arrivals;
+pub mod bound;
 pub mod cost;
 pub mod link;
 pub mod spec;

@@ -13,4 +13,5 @@ pub mod loads;
 pub mod machine;
 pub mod naive;
 pub mod scenario;
+pub mod scripted;
 pub mod vectors;

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use policies::PolicySpec;
+use scheduler::policy::Policy;
 use scheduler::{Config, Info, Phase, StepPlan};
 use sim::cost::{ClosedForm, Coefficients, Host, InMillis};
 use sim::world::{
@@ -183,10 +184,8 @@ impl Record {
 /// # Errors
 /// Those of [`simulate`].
 pub fn run(setup: &Setup, policy: &PolicySpec, load: &[Offered]) -> Result<Record, SimError> {
-    let mut record = Record::default();
     let policy = policy.build().expect("a policy that can be built");
-    record.summary = simulate(setup, policy, load.iter().cloned(), &mut record)?;
-    Ok(record)
+    run_policy(setup, policy, load)
 }
 
 /// The preset with overrides such as `("admission.kind", "open")`.
@@ -196,4 +195,14 @@ pub fn preset(name: &str, overrides: &[(&str, &str)]) -> PolicySpec {
         .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
         .collect();
     PolicySpec::preset_with(name, &overrides).expect("a preset")
+}
+
+/// Runs the sessions under a policy that is no preset and keeps everything.
+///
+/// # Errors
+/// As [`simulate`].
+pub fn run_policy(setup: &Setup, policy: Policy, load: &[Offered]) -> Result<Record, SimError> {
+    let mut record = Record::default();
+    record.summary = simulate(setup, policy, load.iter().cloned(), &mut record)?;
+    Ok(record)
 }

@@ -94,6 +94,7 @@ fn request(prompt: u64, reused: u64, output: u64, tools: u32) -> TurnRequest {
             }
         },
         flagged_last: tools == 0,
+        foresight: None,
     }
 }
 

@@ -3,11 +3,13 @@
 mod concur;
 mod mars_window;
 mod open;
+mod srpt_oracle;
 mod thunder_agent;
 
 pub use concur::{Concur, ConcurSettings};
 pub use mars_window::{MarsWindow, MarsWindowSettings, Runs, Tail};
 pub use open::Open;
+pub use srpt_oracle::{SrptAdmission, SrptAdmissionSettings};
 pub use thunder_agent::{ThunderAgent, ThunderAgentSettings};
 
 use scheduler::policy::Admission;
@@ -25,6 +27,8 @@ pub enum AdmissionSpec {
     Concur(ConcurSettings),
     /// ThunderAgent: pausing and resuming programs.
     ThunderAgent(ThunderAgentSettings),
+    /// An oracle: the shortest remaining work that fits.
+    SrptOracle(SrptAdmissionSettings),
 }
 
 impl AdmissionSpec {
@@ -38,6 +42,7 @@ impl AdmissionSpec {
             Self::MarsWindow(settings) => Box::new(MarsWindow::new(settings.clone())?),
             Self::Concur(settings) => Box::new(Concur::new(settings.clone())?),
             Self::ThunderAgent(settings) => Box::new(ThunderAgent::new(settings)?),
+            Self::SrptOracle(settings) => Box::new(SrptAdmission::new(settings.clone())?),
         })
     }
 }

@@ -4,12 +4,14 @@ mod mars_mlfq;
 mod mars_preview;
 mod plas;
 mod program_arrival;
+mod srpt_oracle;
 mod turn_arrival;
 
 pub use mars_mlfq::{MarsMlfq, MarsMlfqSettings};
 pub use mars_preview::{MarsPreview, MarsPreviewSettings};
 pub use plas::{Plas, PlasSettings};
 pub use program_arrival::{ProgramArrival, ProgramArrivalSettings};
+pub use srpt_oracle::{SrptOrder, SrptOrderSettings};
 pub use turn_arrival::TurnArrival;
 
 use scheduler::policy::{Order, Shrink, StartRule};
@@ -29,6 +31,8 @@ pub enum OrderSpec {
     Plas(PlasSettings),
     /// Continuum: sessions in order of arrival, pinned ones first.
     ProgramArrival(ProgramArrivalSettings),
+    /// An oracle: the shortest remaining work first.
+    SrptOracle(SrptOrderSettings),
 }
 
 impl OrderSpec {
@@ -43,6 +47,7 @@ impl OrderSpec {
             Self::MarsPreviewMlfq(settings) => Box::new(MarsPreview::new(settings)?),
             Self::Plas(settings) => Box::new(Plas::new(settings)?),
             Self::ProgramArrival(settings) => Box::new(ProgramArrival::new(settings)),
+            Self::SrptOracle(settings) => Box::new(SrptOrder::new(settings)),
         })
     }
 }

@@ -189,6 +189,7 @@ mod tests {
             context: Tokens(1000),
             blocks: Blocks(63),
             reload: Nanos::from_millis(reload_ms),
+            next_use: None,
         }
     }
 

@@ -193,6 +193,7 @@ mod tests {
             context: Tokens(1000),
             blocks: Blocks(63),
             reload: Nanos::from_millis(200),
+            next_use: None,
         };
         for (form, constant, want_ms) in [
             (WasteForm::BreakEven, 2e-4, 400),

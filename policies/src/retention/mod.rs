@@ -1,6 +1,7 @@
 //! What becomes of a session's KV while its tools run.
 
 mod adaptive_ttl;
+mod belady;
 mod dynamic_ttl;
 mod fixed_ttl;
 mod min_waste;
@@ -9,6 +10,7 @@ mod record;
 mod soft_pins;
 
 pub use adaptive_ttl::{AdaptiveTtl, AdaptiveTtlSettings};
+pub use belady::Belady;
 pub use dynamic_ttl::{DynamicTtl, DynamicTtlSettings};
 pub use fixed_ttl::{FixedTtl, FixedTtlSettings};
 pub use min_waste::{MinWaste, MinWasteSettings, WasteForm};
@@ -35,6 +37,8 @@ pub enum RetentionSpec {
     DynamicTtl(DynamicTtlSettings),
     /// InferCept: until keeping has cost more than recomputing.
     MinWaste(MinWasteSettings),
+    /// An oracle: pins that yield, the farthest next use first.
+    Belady,
 }
 
 impl RetentionSpec {
@@ -50,17 +54,18 @@ impl RetentionSpec {
             Self::FixedTtl(settings) => Box::new(FixedTtl::new(settings)?),
             Self::DynamicTtl(settings) => Box::new(DynamicTtl::new(settings)?),
             Self::MinWaste(settings) => Box::new(MinWaste::new(settings)?),
+            Self::Belady => Box::new(Belady),
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use scheduler::Telemetry;
     use units::{Blocks, Tokens};
 
     /// A machine with nothing to do.
-    pub(super) fn idle() -> Telemetry {
+    pub(crate) fn idle() -> Telemetry {
         Telemetry {
             usable: Blocks(1000),
             free: Blocks(1000),

@@ -6,6 +6,7 @@ use std::ops::RangeBounds;
 
 use units::{Blocks, Nanos, SessionId, Time, Tokens};
 
+use crate::foresight::Foresight;
 use crate::info::Window;
 use crate::telemetry::Telemetry;
 
@@ -29,6 +30,11 @@ pub trait Admission: Debug + Send {
         in_flight: &dyn InFlight,
         admit: &mut Vec<SessionId>,
     ) -> Option<Window>;
+
+    /// Whether this part is an oracle: only then is it shown what its session's future holds.
+    fn needs_foresight(&self) -> bool {
+        false
+    }
 
     /// The load generator says that no session follows the one that arrives now.
     fn load_over(&mut self) {}
@@ -87,6 +93,8 @@ pub struct Candidate {
     pub prompt: Tokens,
     /// Blocks that this prompt needs.
     pub demand: Blocks,
+    /// Its future, for an oracle that asked; `None` for everybody else.
+    pub foresight: Option<Foresight>,
 }
 
 /// A session in flight, as a regulating policy sees it.

@@ -25,3 +25,12 @@ pub struct Policy {
     /// Which KV stays while tools run.
     pub retention: Box<dyn Retention>,
 }
+
+impl Policy {
+    /// Whether any part is an oracle: it asks for [`crate::Foresight`], which only a replay has.
+    pub fn needs_foresight(&self) -> bool {
+        self.admission.needs_foresight()
+            || self.order.needs_foresight()
+            || self.retention.needs_foresight()
+    }
+}

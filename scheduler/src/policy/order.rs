@@ -4,6 +4,8 @@ use std::fmt::Debug;
 
 use units::{Blocks, SessionId, Time, Tokens};
 
+use crate::foresight::Foresight;
+
 /// Orders turns. Ranks are kept by the mechanism until they say they are out of date, so an order
 /// is asked only when its answer can differ.
 pub trait Order: Debug + Send {
@@ -37,6 +39,11 @@ pub trait Order: Debug + Send {
     /// arrival. `None` for no such limit.
     fn turn_window(&self) -> Option<usize> {
         None
+    }
+
+    /// Whether this part is an oracle: only then is it shown what its session's future holds.
+    fn needs_foresight(&self) -> bool {
+        false
     }
 
     /// Whether the hooks below want to be called.
@@ -116,7 +123,8 @@ pub enum StartRule {
     WholePromptAndMeanOutput,
 }
 
-/// A turn as an order sees it. No output length, no tool: those are the future.
+/// A turn as an order sees it. No output length, no tool: those are the future, which only an oracle
+/// is shown ([`TurnView::foresight`]).
 #[expect(
     clippy::struct_excessive_bools,
     reason = "facts of a turn, each on its own"
@@ -158,4 +166,6 @@ pub struct TurnView {
     pub session_service: Tokens,
     /// The same for this turn.
     pub turn_service: Tokens,
+    /// Its session's future as of this turn, for an oracle that asked; `None` for everybody else.
+    pub foresight: Option<Foresight>,
 }

@@ -12,6 +12,11 @@ pub trait Retention: Debug + Send {
     /// A session yields to its tools.
     fn on_yield(&mut self, now: Time, yielding: &Yielding, telemetry: &Telemetry) -> Keep;
 
+    /// Whether this part is an oracle: only then is it shown what its session's future holds.
+    fn needs_foresight(&self) -> bool {
+        false
+    }
+
     /// A control tick: what to do with a pin that exists.
     fn reconsider(&mut self, now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {
         let _ = (now, telemetry);
@@ -93,6 +98,9 @@ pub struct Yielding {
     pub blocks: Blocks,
     /// Time to recompute that context from nothing, alone (cost model).
     pub reload: Nanos,
+    /// When the session's next turn comes if its tools run alone, for an oracle that asked; `None`
+    /// for everybody else.
+    pub next_use: Option<Time>,
 }
 
 /// A pin that exists.
@@ -114,6 +122,9 @@ pub struct PinView {
     pub next_turn_waits: bool,
     /// What was decided last.
     pub keep: Keep,
+    /// When the session's next turn comes if its tools run alone, for an oracle that asked; `None`
+    /// for everybody else.
+    pub next_use: Option<Time>,
 }
 
 /// How a turn came back without its KV.

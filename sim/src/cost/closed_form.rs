@@ -12,7 +12,7 @@
 use units::Nanos;
 
 use super::experts::Experts;
-use super::{BatchShape, Coefficients, CostError, StepCost};
+use super::{BatchShape, Coefficients, CostError, Floors, StepCost, StepLimits};
 
 /// Time per step that the CPU side of the engine adds to the GPU's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,14 @@ impl StepCost for ClosedForm {
         };
         Nanos::new(ns) + self.host.per_step + self.host.per_running * shape.turns()
     }
+
+    fn floors(&self, limits: StepLimits) -> Option<Floors> {
+        closed_form_floor::floors(&self.coefficients, self.host, &self.experts, limits)
+    }
 }
+
+#[path = "closed_form_floor.rs"]
+mod closed_form_floor;
 
 #[cfg(test)]
 #[path = "closed_form_tests.rs"]

@@ -10,6 +10,7 @@
 mod closed_form;
 mod coefficients;
 mod experts;
+mod floor;
 mod shape;
 
 use std::fmt::Debug;
@@ -19,6 +20,7 @@ use units::{Nanos, Tokens};
 
 pub use closed_form::{ClosedForm, Host};
 pub use coefficients::{Coefficients, CostError, InMillis};
+pub use floor::{Floor, Floors, StepLimits};
 pub use shape::BatchShape;
 
 /// The time of a step, from the shape of its batch.
@@ -28,6 +30,13 @@ pub trait StepCost: Send + Sync + Debug {
     /// Zero for an empty shape. A model without an answer must refuse when it is built, never return
     /// zero or a floor here.
     fn step(&self, shape: &BatchShape) -> Nanos;
+
+    /// Prices below which no step within the limits can be had; `None` if the model has none, and then
+    /// there is no lower bound from the GPU.
+    fn floors(&self, limits: StepLimits) -> Option<Floors> {
+        let _ = limits;
+        None
+    }
 
     /// Time to prefill `tokens` tokens behind `prefix` computed ones with the GPU to itself, in
     /// chunks of `chunk_budget`. This is the price of having dropped them.

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use scheduler::{Then, ToolClass, TurnRequest};
+use scheduler::{Foresight, Then, ToolClass, TurnRequest};
 use traces::model::{Session, ToolCall};
 use units::{Nanos, SessionId, Time, Tokens};
 
@@ -38,6 +38,8 @@ pub(super) struct Agent {
     /// Index of the current turn.
     pub(super) turn: usize,
     pub(super) turn_record: TurnRecord,
+    /// Of each turn, for a policy that asked; else empty.
+    foresight: Vec<Foresight>,
     /// Tool calls of this turn that have not ended.
     calls_left: usize,
     tools_started: Time,
@@ -45,9 +47,15 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn new(session: SessionId, trace: Arc<Session>, arrival: Time) -> Self {
+    pub(super) fn new(
+        session: SessionId,
+        trace: Arc<Session>,
+        arrival: Time,
+        foresight: Vec<Foresight>,
+    ) -> Self {
         Self {
             turn: 0,
+            foresight,
             turn_record: fresh_turn(session, 0, arrival),
             calls_left: 0,
             tools_started: arrival,
@@ -218,6 +226,7 @@ impl Tools {
             output: turn.output.value,
             then,
             flagged_last: agent.is_last_turn(),
+            foresight: agent.foresight.get(agent.turn).copied(),
         }
     }
 

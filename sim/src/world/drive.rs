@@ -15,6 +15,7 @@ use units::{GroupId, Nanos, SessionId, Time, Tokens};
 
 use super::agents::{After, Agent, Tools, is_think, session_of};
 use super::error::{Progress, SimError};
+use super::foresight::foresee;
 use super::record::{NoObserver, Observer, Outcome, Sample, Status, Summary};
 use crate::cost::{BatchShape, StepCost};
 use crate::link::HostLink;
@@ -265,7 +266,13 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
             (group, shared.tokens)
         });
         let peak = session.peak_tokens();
-        let agent = Agent::new(id, session, now);
+        // The one place where the future is read: for an oracle, and for nobody else.
+        let foresight = if self.scheduler.needs_foresight() {
+            foresee(self.setup, &session)
+        } else {
+            Vec::new()
+        };
+        let agent = Agent::new(id, session, now, foresight);
         let turn = self.tools.request(&agent);
         self.agents.insert(id, agent);
         self.scheduler.handle(

@@ -10,6 +10,7 @@
 mod agents;
 mod drive;
 mod error;
+mod foresight;
 mod record;
 
 pub use drive::{Offered, Setup, ToolMode, alone, simulate};
