@@ -14,6 +14,7 @@
 
 mod admit;
 mod config;
+mod decision;
 mod error;
 mod event;
 mod info;
@@ -24,6 +25,7 @@ mod plan;
 pub mod policy;
 mod pool;
 mod prefix;
+mod reason;
 mod running_pass;
 mod scheduler;
 mod session;
@@ -33,10 +35,12 @@ mod waiting;
 mod waiting_pass;
 
 pub use config::{Config, HeadOfLine, Offload};
+pub use decision::{Decision, DecisionKind, Detail};
 pub use error::{ConfigError, SchedulerError};
 pub use event::{Arrival, Event, Then, ToolClass, TurnRequest};
 pub use info::{Info, TurnUsage, Unpin, Window};
 pub use offload::Direction;
 pub use plan::{Chunk, Phase, StepOutcome, StepPlan};
+pub use reason::Reason;
 pub use scheduler::{Counters, Scheduler};
 pub use telemetry::{Ema, PrefillCost, Telemetry};
