@@ -14,6 +14,7 @@ Examples:
   orrery run --rate 0.1,0.2,0.4 --seed 1,2   several rates and seeds, each policy on the same draws
   orrery run --policy mars,mine.toml         a preset against your own policy file
   orrery policies show mars > mine.toml      a policy file to start from
+  orrery run --decisions --out runs/ab && orrery compare runs/ab
   orrery run --format json | jq '.runs[] | [.policy, .latency_s.p95]'
 
 Exit codes: 0 done, 1 finished but something failed, 2 bad input, 3 an invariant broke (a bug),
@@ -41,6 +42,8 @@ Examples:
   zstdcat big.jsonl.zst | head -100 | orrery run --workload -
   orrery run --policy mars --set admission.window_max=20 --set engine.kv_blocks=8000
 
+  orrery run --policy fcfs,mars --rate 0.08 --decisions --out runs/ab && orrery compare runs/ab
+
 Goodput(alpha) counts sessions with latency <= alpha * T_ideal per second of makespan; T_ideal is
 the session's latency alone on the same machine under fcfs. Alpha 1 is met within a tolerance.";
 
@@ -59,6 +62,8 @@ pub struct Cli {
 pub enum Command {
     /// Replay a workload under one or several policies and print how they did.
     Run(Box<RunArgs>),
+    /// Show where two policies first decide differently on the same load, and what it cost.
+    Compare(CompareArgs),
     /// The demo: fcfs and mars over a few rates, a table and a figure.
     Demo(DemoArgs),
     /// List, show or explain scheduling policies.
@@ -157,6 +162,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
+    /// Write every decision of the policy with its reason and inputs to decisions.parquet, for
+    /// `orrery compare`. Such a run has a directory of its own.
+    #[arg(long)]
+    pub decisions: bool,
+
     /// Folder for the run directories, one per policy, rate and seed.
     #[arg(long, default_value = "runs/run", value_name = "DIR")]
     pub out: PathBuf,
@@ -172,6 +182,48 @@ pub struct RunArgs {
     /// No progress and no notes on stderr; errors still show.
     #[arg(long)]
     pub quiet: bool,
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Differences are B less A, session by session: the n-th session of A with the n-th of B, which is the
+same recorded session, arriving at the same instant.
+
+The sessions of one run share a machine, so they are not independent, and one run has no confidence
+interval. With runs of several seeds each seed is one observation, and the 95 % interval is
+Student's t over seeds.
+
+Decisions are compared in order, by time, session and what was decided. Updates of an admission
+window are left out: a policy without a window has none.
+
+Examples:
+  orrery run --policy fcfs,mars --rate 0.08 --sessions 100 --decisions --out runs/ab
+  orrery compare runs/ab                          the two policies in one folder
+  orrery compare runs/ab/fcfs-* runs/ab/mars-*    two run directories
+  orrery run --policy fcfs,mars --rate 0.08 --seed 1,2,3,4,5 --out runs/seeds
+  orrery compare runs/seeds --format json | jq .over_seeds
+
+Exit codes: 0 done, 2 bad input or different loads.";
+
+/// Flags of `orrery compare`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub struct CompareArgs {
+    /// A run directory, or a folder with the runs of one policy (one per seed). Alone: a folder with
+    /// two runs, or with two policies' runs, one per seed.
+    #[arg(value_name = "RUN_A")]
+    pub a: PathBuf,
+
+    /// The run or folder to hold against it.
+    #[arg(value_name = "RUN_B")]
+    pub b: Option<PathBuf>,
+
+    /// Compare runs of different loads or machines all the same.
+    #[arg(long)]
+    pub anyway: bool,
+
+    /// How to print the comparison on stdout.
+    #[arg(long, default_value = "table")]
+    pub format: Format,
 }
 
 /// How sessions arrive.

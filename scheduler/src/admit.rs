@@ -2,9 +2,10 @@
 
 use units::{SessionId, Time};
 
+use crate::decision::{DecisionKind, Detail, Entry};
 use crate::error::SchedulerError;
 use crate::info::Info;
-use crate::policy::{Program, Regulation, Trigger};
+use crate::policy::{Choice, Program, Regulation, Trigger};
 use crate::scheduler::Scheduler;
 use crate::session::{Session, State};
 
@@ -22,10 +23,21 @@ impl Scheduler {
             &mut admit,
         );
         if let Some(window) = window {
+            let entry = Entry {
+                session: None,
+                kind: DecisionKind::Window,
+                reason: window.reason,
+                detail: Detail {
+                    trigger: Some(why),
+                    window: Some(window),
+                    ..Detail::default()
+                },
+            };
+            self.log_seen(now, telemetry, entry);
             self.emit(now, Info::Window(window));
         }
-        for session in admit {
-            if self.backlog.remove(session).is_none() {
+        for Choice { session, reason } in admit {
+            let Some(candidate) = self.backlog.remove(session) else {
                 return Err(SchedulerError::BadDecision {
                     at: now,
                     policy: self.policy.name.clone(),
@@ -33,11 +45,23 @@ impl Scheduler {
                     session,
                     why: "it is not in the backlog",
                 });
-            }
+            };
             let slot = self
                 .sessions
                 .find(session)
                 .expect("the backlog holds sessions that are here");
+            let entry = Entry {
+                session: Some(session),
+                kind: DecisionKind::Admit,
+                reason,
+                detail: Detail {
+                    trigger: Some(why),
+                    demand: Some(candidate.demand),
+                    tokens: Some(candidate.prompt),
+                    ..Detail::default()
+                },
+            };
+            self.log_seen(now, telemetry, entry);
             self.in_flight += 1;
             self.emit(now, Info::Admitted { session });
             self.enqueue(now, slot);
@@ -57,13 +81,17 @@ impl Scheduler {
         self.policy
             .admission
             .regulate(now, &telemetry, &programs, &mut out);
-        for session in out.pause {
-            let slot = self.regulated(now, session, "pause")?;
+        for choice in out.pause {
+            let slot = self.regulated(now, choice.session, "pause")?;
+            self.log_seen(now, telemetry, regulation(DecisionKind::Pause, choice));
+            let session = choice.session;
             self.sessions[slot].paused = true;
             self.emit(now, Info::Paused { session });
         }
-        for session in out.resume {
-            let slot = self.regulated(now, session, "resume")?;
+        for choice in out.resume {
+            let slot = self.regulated(now, choice.session, "resume")?;
+            self.log_seen(now, telemetry, regulation(DecisionKind::Resume, choice));
+            let session = choice.session;
             self.sessions[slot].paused = false;
             self.emit(now, Info::Unpaused { session });
             if self.sessions[slot].state == State::Held {
@@ -88,6 +116,15 @@ impl Scheduler {
                 session,
                 why: "it is not in flight",
             })
+    }
+}
+
+fn regulation(kind: DecisionKind, choice: Choice) -> Entry {
+    Entry {
+        session: Some(choice.session),
+        kind,
+        reason: choice.reason,
+        detail: Detail::default(),
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Config {
     pub tool_cores: u32,
     /// Host memory for KV and the link to it; `None` for an engine without.
     pub offload: Option<Offload>,
+    /// Whether every decision goes into the information stream, with its reason and inputs. It takes
+    /// time and changes nothing else.
+    pub log_decisions: bool,
 }
 
 /// Host memory for KV, and the link between it and the GPU.
@@ -77,6 +80,7 @@ impl Default for Config {
             head_of_line: HeadOfLine::Stop,
             tool_cores: 8,
             offload: None,
+            log_decisions: false,
         }
     }
 }

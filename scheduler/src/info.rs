@@ -6,8 +6,10 @@
 
 use units::{Blocks, SessionId, Tokens};
 
+use crate::decision::Decision;
 use crate::event::Then;
 use crate::offload::Direction;
+use crate::reason::Reason;
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +115,9 @@ pub enum Info {
     },
     /// The admission window was updated.
     Window(Window),
+    /// The policy decided something; what comes of it follows. Only when asked for
+    /// ([`crate::Config::log_decisions`]).
+    Decided(Box<Decision>),
 }
 
 /// Why a pin ended.
@@ -166,4 +171,6 @@ pub struct Window {
     pub tool_wait_s: f64,
     /// Whether either pressure flag is set.
     pub overloaded: bool,
+    /// Why it is what it is now.
+    pub reason: Reason,
 }

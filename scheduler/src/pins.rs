@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 
 use units::{BlockId, Blocks, SessionId, Time};
 
+use crate::decision::{DecisionKind, Detail, Entry};
 use crate::info::{Info, Unpin};
 use crate::policy::{Claim, Keep, Yielding};
+use crate::reason::Reason;
 use crate::scheduler::Scheduler;
 use crate::session::{Pin, State};
 
@@ -41,6 +43,25 @@ impl Scheduler {
             next_use: next_use.filter(|_| self.doors.retention),
         };
         let keep = self.policy.retention.on_yield(now, &yielding, &telemetry);
+        let entry = Entry {
+            session: Some(yielding.session),
+            kind: match keep {
+                Keep::Release => DecisionKind::Release,
+                Keep::Pin { .. } => DecisionKind::Pin,
+                Keep::Offload => DecisionKind::Offload,
+            },
+            reason: self.policy.retention.reason(keep),
+            detail: Detail {
+                blocks: Some(yielding.blocks),
+                tokens: Some(yielding.context),
+                until: match keep {
+                    Keep::Pin { until } => until,
+                    Keep::Release | Keep::Offload => None,
+                },
+                ..Detail::default()
+            },
+        };
+        self.log_seen(now, telemetry, entry);
         match keep {
             Keep::Release => {
                 self.sessions[slot].released_at = now;
@@ -65,6 +86,7 @@ impl Scheduler {
                 self.stale.forget();
                 self.emit(now, Info::Pinned { session, blocks });
                 if keep == Keep::Offload && !self.begin_copy_out(now, slot) {
+                    self.log_keep(now, slot, DecisionKind::Release, Reason::HostFull);
                     self.drop_pin(now, slot, Unpin::HostFull);
                 }
             }
@@ -149,6 +171,7 @@ impl Scheduler {
             }
             match keep {
                 Some(Keep::Pin { until: Some(at) }) if at <= now => {
+                    self.log_keep(now, slot, DecisionKind::Expire, Reason::TimeUp);
                     self.drop_pin(now, slot, Unpin::Expired);
                 }
                 Some(Keep::Pin { until }) => self.note_expiry(until),
@@ -172,14 +195,22 @@ impl Scheduler {
                 continue;
             };
             let view = s.pin_view(pin, self.doors);
-            match self.policy.retention.reconsider(now, &view, &telemetry) {
-                Keep::Release => self.drop_pin(now, slot, Unpin::Reconsidered),
+            let keep = self.policy.retention.reconsider(now, &view, &telemetry);
+            match keep {
+                Keep::Release => {
+                    let why = self.policy.retention.reason(keep);
+                    self.log_keep(now, slot, DecisionKind::Release, why);
+                    self.drop_pin(now, slot, Unpin::Reconsidered);
+                }
                 Keep::Offload => {
+                    let why = self.policy.retention.reason(keep);
+                    self.log_keep(now, slot, DecisionKind::Offload, why);
                     if !self.begin_copy_out(now, slot) {
+                        self.log_keep(now, slot, DecisionKind::Release, Reason::HostFull);
                         self.drop_pin(now, slot, Unpin::HostFull);
                     }
                 }
-                keep @ Keep::Pin { until } => {
+                Keep::Pin { until } => {
                     self.note_expiry(until);
                     let pin = self.sessions[slot].pin.as_mut().expect("looked at above");
                     pin.keep = keep;
@@ -296,9 +327,28 @@ impl Scheduler {
             .iter()
             .filter_map(worth)
             .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
-        let Some((_, _, _, slot)) = least else {
+        let Some(((_, live), value, _, slot)) = least else {
             return false;
         };
+        self.log(now, |this| {
+            let s = &this.sessions[slot];
+            Entry {
+                session: Some(s.id),
+                kind: DecisionKind::Reclaim,
+                reason: if live {
+                    Reason::LeastValue
+                } else {
+                    Reason::Stale
+                },
+                detail: Detail {
+                    claimant: Some(claimant),
+                    blocks: Some(Blocks(s.blocks.len() as u64)),
+                    tokens: Some(s.computed),
+                    value: Some(value),
+                    ..Detail::default()
+                },
+            }
+        });
         let why = match claim {
             Claim::Running { .. } => Unpin::ReclaimedForRunning,
             Claim::Waiting | Claim::WaitingIdle => Unpin::ReclaimedForWaiting,

@@ -2,10 +2,12 @@
 
 use units::{Blocks, SessionId, Time, Tokens};
 
+use crate::decision::{DecisionKind, Detail, Entry};
 use crate::error::SchedulerError;
 use crate::info::Info;
 use crate::plan::{Chunk, Phase};
 use crate::policy::{Claim, Quantum, Shrink};
+use crate::reason::Reason;
 use crate::scheduler::Scheduler;
 use crate::session::State;
 
@@ -132,6 +134,7 @@ impl Scheduler {
                 continue;
             }
             let victim = self.choose_victim();
+            self.log_preemption(now, victim, slot, tokens);
             walk.preempted = true;
             *budget += self.preempt(now, victim, claimant, walk);
             if victim == slot {
@@ -161,6 +164,29 @@ impl Scheduler {
             .copied()
             .max_by_key(willingness)
             .expect("the turn that is short runs itself")
+    }
+
+    fn log_preemption(&mut self, now: Time, victim: u32, short: u32, tokens: Tokens) {
+        self.log(now, |this| {
+            let view = this.sessions[victim].view(this.config.block_size, this.doors);
+            Entry {
+                session: Some(view.session),
+                kind: DecisionKind::Preempt,
+                reason: if victim == short {
+                    Reason::LowestPriorityItself
+                } else {
+                    Reason::LowestPriority
+                },
+                detail: Detail {
+                    claimant: Some(this.sessions[short].id),
+                    demand: Some(this.shortfall(short, tokens)),
+                    blocks: Some(view.held),
+                    tokens: Some(this.sessions[victim].computed),
+                    key: Some(this.policy.order.victim(&view)),
+                    ..Detail::default()
+                },
+            }
+        });
     }
 
     /// Takes all blocks from a running turn and lets it wait. Returns the tokens it gives back to

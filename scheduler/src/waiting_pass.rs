@@ -3,8 +3,10 @@
 use units::{Blocks, SessionId, Time, Tokens};
 
 use crate::config::HeadOfLine;
+use crate::decision::{DecisionKind, Detail, Entry};
 use crate::info::Info;
 use crate::policy::{Claim, Resume, Shrink, StartRule};
+use crate::reason::Reason;
 use crate::running_pass::Wanted;
 use crate::scheduler::Scheduler;
 use crate::session::State;
@@ -29,8 +31,17 @@ impl Scheduler {
                 break;
             };
             match self.fit_start(now, slot, *budget) {
-                Some(_) if self.restorable(slot) > Blocks::ZERO => self.begin_restore(now, slot),
+                Some(wanted) if self.restorable(slot) > Blocks::ZERO => {
+                    self.log_start(now, slot, wanted, Reason::RestoreFromHost);
+                    self.begin_restore(now, slot);
+                }
                 Some(wanted) => {
+                    let why = if last.is_none() {
+                        Reason::HeadOfOrder
+                    } else {
+                        Reason::HeadDoesNotFit
+                    };
+                    self.log_start(now, slot, wanted, why);
                     self.start(now, slot, wanted);
                     *budget -= wanted.tokens;
                 }
@@ -86,6 +97,25 @@ impl Scheduler {
                 return None;
             }
         }
+    }
+
+    fn log_start(&mut self, now: Time, slot: u32, wanted: Wanted, reason: Reason) {
+        self.log(now, |this| {
+            let bill = this.bill(slot);
+            let s = &this.sessions[slot];
+            Entry {
+                session: Some(s.id),
+                kind: DecisionKind::Start,
+                reason,
+                detail: Detail {
+                    demand: Some(this.start_needs(slot, bill, wanted.tokens)),
+                    tokens: Some(s.prompt),
+                    hit: Some(this.config.block_size.capacity(s.hit)),
+                    key: Some(s.rank.key),
+                    ..Detail::default()
+                },
+            }
+        });
     }
 
     fn bill(&self, slot: u32) -> Bill {

@@ -123,6 +123,7 @@ fn fact(info: &Info) -> Option<String> {
         Info::Arrived { .. }
         | Info::Admitted { .. }
         | Info::FirstToken { .. }
+        | Info::Decided(_)
         | Info::Window(_) => return None,
     })
 }

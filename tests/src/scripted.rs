@@ -7,10 +7,10 @@
 //! every run ends.
 
 use scheduler::policy::{
-    Admission, Backlog, Claim, InFlight, Keep, Order, PinView, Policy, Quantum, Rank, Retention,
-    Trigger, TurnView, Yielding,
+    Admission, Backlog, Candidate, Choice, Claim, InFlight, Keep, Order, PinView, Policy, Quantum,
+    Rank, Retention, Trigger, TurnView, Yielding,
 };
-use scheduler::{Telemetry, Window};
+use scheduler::{Reason, Telemetry, Window};
 use units::{Nanos, SessionId, Time, Tokens};
 
 /// A tape and how far it was read.
@@ -91,10 +91,11 @@ impl Admission for Entries {
         _telemetry: &Telemetry,
         backlog: &Backlog,
         _in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
         let most = self.0.next().map_or(usize::MAX, |n| n as usize);
-        admit.extend(backlog.by_arrival().take(most).map(|c| c.session));
+        let enters = |c: &Candidate| Choice::new(c.session, Reason::Unstated);
+        admit.extend(backlog.by_arrival().take(most).map(enters));
         None
     }
 

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use scheduler::policy::{
-    Admission, Backlog, Candidate, Claim, InFlight, Keep, Order, PinView, Rank, Retention, Trigger,
-    TurnView, Yielding,
+    Admission, Backlog, Candidate, Choice, Claim, InFlight, Keep, Order, PinView, Rank, Retention,
+    Trigger, TurnView, Yielding,
 };
-use scheduler::{Info, Telemetry, Then, ToolClass, Window};
+use scheduler::{Info, Reason, Telemetry, Then, ToolClass, Window};
 use sim::world::{Offered, Setup};
 use traces::model::{Known, ToolCall, Turn};
 use units::{Blocks, Nanos, SessionId, Time, Tokens};
@@ -62,11 +62,11 @@ impl Admission for Spy {
         _telemetry: &Telemetry,
         backlog: &Backlog,
         _in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
         for candidate in backlog.by_arrival() {
             self.sees(candidate.foresight.is_some());
-            admit.push(candidate.session);
+            admit.push(Choice::new(candidate.session, Reason::Unstated));
         }
         None
     }

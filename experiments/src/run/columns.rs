@@ -38,6 +38,8 @@ macro_rules! table {
     };
 }
 
+pub(super) use table;
+
 table! {
     /// One row per session that was offered.
     SessionColumns {
@@ -286,7 +288,7 @@ impl SampleColumns {
 /// Rows of one row group: polars' own default, fixed here so that the bytes do not change with it.
 const ROW_GROUP: usize = 1 << 18;
 
-fn write(mut frame: DataFrame, path: &Path) -> anyhow::Result<usize> {
+pub(super) fn write(mut frame: DataFrame, path: &Path) -> anyhow::Result<usize> {
     let cannot = || format!("cannot write `{}`", path.display());
     let rows = frame.height();
     let mut file = BufWriter::new(File::create(path).with_context(cannot)?);

@@ -62,6 +62,7 @@ impl Machine {
             head_of_line: settings.head_of_line,
             tool_cores: tool_cores.get(),
             offload: host_tier(settings, &hardware),
+            log_decisions: false,
         };
         engine.validate().map_err(Failure::bad_input)?;
         let tools = if settings.unlimited_tools {

@@ -22,7 +22,7 @@ pub struct Case {
     pub seed: u64,
 }
 
-/// Everything that can change a number of the run's files.
+/// Everything that can change a number of the run's files, and which files there are.
 pub fn config(plan: &Plan, case: Case) -> Value {
     let alphas: Vec<&str> = plan.alphas.iter().map(|a| a.text.as_str()).collect();
     let policy = &plan.policies[case.policy];
@@ -39,6 +39,7 @@ pub fn config(plan: &Plan, case: Case) -> Value {
         "sessions": plan.sessions,
         "seed": case.seed,
         "alphas": alphas,
+        "decisions": plan.decisions(),
         "alpha1_tolerance": plan.tolerance,
         "machine": plan.machine.config(),
     })

@@ -6,6 +6,7 @@
 //! Limits: a run's records are in memory until it ends; runs in parallel add up.
 
 pub mod columns;
+pub mod decisions;
 pub mod directory;
 pub mod ideal;
 pub mod machine;
@@ -214,6 +215,9 @@ fn one(
     let ideals: Vec<Option<Nanos>> = order.iter().map(|&i| ideals[i as usize]).collect();
     let mut share = progress.share();
     let mut recorder = Recorder::new(&ideals, progress.share(), interrupt);
+    if plan.decisions() {
+        recorder.keep_decisions();
+    }
     let began = Instant::now();
     let summary = simulate(
         &plan.machine.setup,
@@ -261,7 +265,7 @@ fn one(
     let directory = plan.out.join(&name);
     let write = || -> anyhow::Result<()> {
         let draft = directory::Draft::create(&plan.out, &name)?;
-        let rows = recorder.write(draft.path())?;
+        let rows = recorder.write(&policy.name, draft.path())?;
         let text = manifest::manifest(plan, case, &summary, &report, rows)?;
         let path = draft.path().join("manifest.json");
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;

@@ -112,7 +112,7 @@ impl Plan {
             },
         )?;
         let policies = policies::choose(&args.policy, &of_policies)?;
-        let machine = Machine::new(
+        let mut machine = Machine::new(
             args.gpu.trim(),
             args.model.trim(),
             utilisation,
@@ -120,6 +120,7 @@ impl Plan {
             horizon,
             &settings,
         )?;
+        machine.setup.engine.log_decisions = args.decisions;
         let plan = Self {
             policies,
             workload: Workload::load(&args.workload)?,
@@ -137,6 +138,11 @@ impl Plan {
         };
         plan.check_clock()?;
         Ok(plan)
+    }
+
+    /// Whether the decision log is written.
+    pub fn decisions(&self) -> bool {
+        self.machine.setup.engine.log_decisions
     }
 
     /// Arrival times at this rate.

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use scheduler::Info;
 use sim::world::{Observer, Outcome, Sample, SessionRecord, Status, TurnRecord};
 use units::{Nanos, SessionId, Time};
 
 use super::columns::{SampleColumns, SessionColumns, TurnColumns};
+use super::decisions::DecisionColumns;
 use crate::interrupt::Interrupt;
 use crate::metrics::Timed;
 use crate::progress::Share;
@@ -24,6 +26,8 @@ pub struct Recorder<'a> {
     sessions: SessionColumns,
     turns: TurnColumns,
     samples: SampleColumns,
+    /// `None` when nobody asked for the log.
+    decisions: Option<DecisionColumns>,
     samples_seen: u64,
     sample_stride: u64,
     /// `T_ideal` of the session that is offered as number `i`.
@@ -44,6 +48,8 @@ pub struct Rows {
     pub turns: usize,
     /// Of `samples.parquet`.
     pub samples: usize,
+    /// Of `decisions.parquet`; `None` when there is no such file.
+    pub decisions: Option<usize>,
     /// Sampling intervals from one row of samples to the next.
     pub sample_stride: u64,
 }
@@ -55,6 +61,7 @@ impl<'a> Recorder<'a> {
             sessions: SessionColumns::default(),
             turns: TurnColumns::default(),
             samples: SampleColumns::default(),
+            decisions: None,
             samples_seen: 0,
             sample_stride: 1,
             ideals,
@@ -64,6 +71,11 @@ impl<'a> Recorder<'a> {
             last_seen: Time::ZERO,
             calls_at_last: 0,
         }
+    }
+
+    /// Keeps the decision log too, if the scheduler writes one.
+    pub fn keep_decisions(&mut self) {
+        self.decisions = Some(DecisionColumns::default());
     }
 
     fn ideal(&self, session: SessionId) -> Option<Nanos> {
@@ -90,15 +102,17 @@ impl<'a> Recorder<'a> {
         self.turns.first_tokens()
     }
 
-    /// Writes the three Parquet files into `folder`.
+    /// Writes the Parquet files into `folder`.
     ///
     /// # Errors
     /// What the system or polars says.
-    pub fn write(self, folder: &Path) -> anyhow::Result<Rows> {
+    pub fn write(self, policy: &str, folder: &Path) -> anyhow::Result<Rows> {
+        let decisions = |log: DecisionColumns| log.write(policy, &folder.join("decisions.parquet"));
         Ok(Rows {
             sessions: self.sessions.write(&folder.join("sessions.parquet"))?,
             turns: self.turns.write(&folder.join("turns.parquet"))?,
             samples: self.samples.write(&folder.join("samples.parquet"))?,
+            decisions: self.decisions.map(decisions).transpose()?,
             sample_stride: self.sample_stride,
         })
     }
@@ -132,6 +146,12 @@ impl Observer for Recorder<'_> {
             // Row `SAMPLE_ROWS` is even, so it belongs to the coarser grid too.
         }
         self.samples.push(sample);
+    }
+
+    fn info(&mut self, at: Time, info: &Info) {
+        if let (Info::Decided(decision), Some(log)) = (info, &mut self.decisions) {
+            log.push(at, decision);
+        }
     }
 
     fn progress(&mut self, at: Time, completed: u64) -> Outcome {

@@ -5,10 +5,10 @@
 //! otherwise it holds. Sessions enter in order of arrival.
 //! Source: CONCUR, arXiv 2601.22705, single-GPU rule. Its step, start and interval are settings here.
 
-use scheduler::policy::{Admission, Backlog, InFlight, Trigger};
-use scheduler::{Telemetry, Window};
+use scheduler::policy::{Admission, Backlog, Candidate, Choice, InFlight, Trigger};
+use scheduler::{Reason, Telemetry, Window};
 use serde::{Deserialize, Serialize};
-use units::{Nanos, SessionId, Time};
+use units::{Nanos, Time};
 
 /// Settings of [`Concur`]; defaults are in `presets/concur.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Concur {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "shares of counts below 2^53")]
-    fn update(&mut self, t: &Telemetry) {
+    fn update(&mut self, t: &Telemetry) -> Reason {
         let held = t.usable.saturating_sub(t.free).get() as f64 / t.usable.get() as f64;
         let (prompt, hit) = (t.prompt.get() - self.seen.0, t.hit.get() - self.seen.1);
         self.seen = (t.prompt.get(), t.hit.get());
@@ -93,9 +93,13 @@ impl Concur {
         self.hit_rate = rate.or(self.hit_rate);
         if held < self.set.use_low {
             self.window = (self.window + self.set.increase).min(self.set.window_max);
+            Reason::KvIdle
         } else if held > self.set.use_high && falls {
             let cut = self.window * self.set.decrease_percent / 100;
             self.window = cut.max(self.set.window_min);
+            Reason::HitRateFalls
+        } else {
+            Reason::BetweenMarks
         }
     }
 }
@@ -108,17 +112,18 @@ impl Admission for Concur {
         telemetry: &Telemetry,
         backlog: &Backlog,
         _in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
         let due = self.updated.is_none_or(|at| now.since(at) >= self.interval);
-        if due {
+        let update = due.then(|| {
             self.updated = Some(now);
-            self.update(telemetry);
-        }
+            self.update(telemetry)
+        });
         let slots = self.window.saturating_sub(telemetry.in_flight as u64);
         let slots = usize::try_from(slots).unwrap_or(usize::MAX);
-        admit.extend(backlog.by_arrival().take(slots).map(|c| c.session));
-        due.then(|| Window {
+        let choice = |c: &Candidate| Choice::new(c.session, Reason::WindowHasRoom);
+        admit.extend(backlog.by_arrival().take(slots).map(choice));
+        update.map(|reason| Window {
             size: self.window,
             cpu_cap: self.set.window_max,
             kv_cap: self.set.window_max,
@@ -126,6 +131,7 @@ impl Admission for Concur {
             cpu_backlog: telemetry.cpu_backlog(),
             tool_wait_s: telemetry.tool_wait_s,
             overloaded: false,
+            reason,
         })
     }
 

@@ -7,8 +7,8 @@
 //! Limits: with 8 cores and marks 1/4 the CPU cap is 20 sessions, which bounds tools in flight per
 //! core at 2.5, so the CPU flag cannot set. That is a property of the defaults, kept visible.
 
-use scheduler::policy::{Admission, Backlog, Candidate, InFlight, Trigger};
-use scheduler::{Ema, Telemetry, Window};
+use scheduler::policy::{Admission, Backlog, Candidate, Choice, InFlight, Trigger};
+use scheduler::{Ema, Reason, Telemetry, Window};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, SessionId, Time, Tokens, ceil_share};
 
@@ -253,34 +253,36 @@ impl MarsWindow {
         }
     }
 
-    /// Admits while `slots` last: `admit` says whether a candidate enters and is told if it does.
+    /// Admits for `reason` while `slots` last those candidates that `fits` lets through.
     fn take<'a>(
         &mut self,
+        reason: Reason,
         candidates: impl Iterator<Item = &'a Candidate>,
         slots: &mut u64,
-        out: &mut Vec<SessionId>,
+        out: &mut Vec<Choice>,
         mut fits: impl FnMut(&Self, &Candidate) -> bool,
     ) {
         for candidate in candidates {
             if *slots == 0 {
                 break;
             }
-            if out.contains(&candidate.session) || !fits(self, candidate) {
+            let chosen = out.iter().any(|c| c.session == candidate.session);
+            if chosen || !fits(self, candidate) {
                 continue;
             }
             *slots -= 1;
-            self.enter(candidate, out);
+            self.enter(candidate, reason, out);
         }
     }
 
-    fn enter(&mut self, candidate: &Candidate, out: &mut Vec<SessionId>) {
+    fn enter(&mut self, candidate: &Candidate, reason: Reason, out: &mut Vec<Choice>) {
         if self.is_long(candidate) {
             self.long.push(Long {
                 session: candidate.session,
                 demand: candidate.demand,
             });
         }
-        out.push(candidate.session);
+        out.push(Choice::new(candidate.session, reason));
     }
 
     /// Fills the free slots from the backlog (the paper's `PackQueue`).
@@ -291,7 +293,7 @@ impl MarsWindow {
         limit: u64,
         backlog: &Backlog,
         in_flight: &dyn InFlight,
-        out: &mut Vec<SessionId>,
+        out: &mut Vec<Choice>,
     ) {
         let mut inside = t.in_flight as u64;
         let mut budget = self.budget(t);
@@ -300,7 +302,7 @@ impl MarsWindow {
             && let Some(oldest) = backlog.by_arrival().next()
         {
             // No dead end: whatever its size, the oldest enters an empty machine.
-            self.enter(oldest, out);
+            self.enter(oldest, Reason::MachineEmpty, out);
             budget = budget.saturating_sub(oldest.demand);
             inside = 1;
         }
@@ -316,9 +318,9 @@ impl MarsWindow {
         };
         if self.cpu_over {
             // Long sessions live on the GPU and bring fewer tool calls.
-            self.take(backlog.largest_first(), &mut slots, out, |_, c| {
-                within_budget(c)
-            });
+            let reason = Reason::CpuPressureLargestFirst;
+            let largest = backlog.largest_first();
+            self.take(reason, largest, &mut slots, out, |_, c| within_budget(c));
         } else if only_long && self.is_tail(now) {
             self.pack_tail(t, inside, backlog, in_flight, out);
         } else {
@@ -329,11 +331,13 @@ impl MarsWindow {
             };
             let calm = !kv_over && healthy && backlog.len() as u64 <= slots + out.len() as u64;
             if calm {
-                self.take(backlog.by_arrival(), &mut slots, out, |this, c| {
+                let reason = Reason::CalmArrivalOrder;
+                self.take(reason, backlog.by_arrival(), &mut slots, out, |this, c| {
                     passes(this, c) && within_budget(c)
                 });
             } else {
-                self.take(backlog.by_size(), &mut slots, out, |this, c| {
+                let reason = Reason::SmallestFirst;
+                self.take(reason, backlog.by_size(), &mut slots, out, |this, c| {
                     passes(this, c) && within_budget(c)
                 });
             }
@@ -347,14 +351,15 @@ impl MarsWindow {
         inside: u64,
         backlog: &Backlog,
         in_flight: &dyn InFlight,
-        out: &mut Vec<SessionId>,
+        out: &mut Vec<Choice>,
     ) {
         let caps =
             Self::cpu_cap(&self.set, t.tool_cores).min(Self::kv_cap(&self.set, t.kv_pressure()));
         let mut slots = caps.saturating_sub(inside);
         let theirs: Blocks = self.long.iter().map(|l| in_flight.held(l.session)).sum();
         let room = (t.free + t.stale + theirs).get() * self.set.tail_kv_percent / 100;
-        self.take(backlog.by_arrival(), &mut slots, out, |this, c| {
+        let oldest = backlog.by_arrival();
+        self.take(Reason::Tail, oldest, &mut slots, out, |this, c| {
             let promised: Blocks = this.long.iter().map(|l| l.demand).sum();
             (promised + c.demand).get() <= room
         });
@@ -379,7 +384,7 @@ impl Admission for MarsWindow {
         telemetry: &Telemetry,
         backlog: &Backlog,
         in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
         let t = telemetry;
         if self.set.runs == Runs::AtArrivals && !self.load_over && why != Trigger::Arrival {
@@ -387,14 +392,21 @@ impl Admission for MarsWindow {
         }
         self.observe_pressure(t);
         let overloaded = self.cpu_over || self.kv_over;
+        let mut reason = Reason::BetweenMarks;
         let due = self.updated.is_none_or(|at| now.since(at) >= self.interval);
         if due {
             self.updated = Some(now);
             if overloaded {
                 let shrunk = self.window * self.set.decrease_percent / 100;
                 self.window = shrunk.max(self.set.window_min);
+                reason = match (self.kv_over, self.cpu_over) {
+                    (true, true) => Reason::KvAndCpuPressure,
+                    (true, false) => Reason::KvPressure,
+                    (false, _) => Reason::CpuPressure,
+                };
             } else if self.healthy(t, self.budget(t)) {
                 self.window = (self.window + self.set.increase).min(self.set.window_max);
+                reason = Reason::NoPressure;
             }
         }
         let cpu_cap = Self::cpu_cap(&self.set, t.tool_cores);
@@ -420,6 +432,7 @@ impl Admission for MarsWindow {
             cpu_backlog: t.cpu_backlog(),
             tool_wait_s: self.tool_wait(t),
             overloaded,
+            reason,
         })
     }
 

@@ -1,8 +1,8 @@
 //! No admission control: every session enters as it arrives (vLLM, and every baseline of MARS).
 
-use scheduler::policy::{Admission, Backlog, InFlight, Trigger};
-use scheduler::{Telemetry, Window};
-use units::{SessionId, Time};
+use scheduler::policy::{Admission, Backlog, Choice, InFlight, Trigger};
+use scheduler::{Reason, Telemetry, Window};
+use units::Time;
 
 /// Lets everybody in at once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,9 +16,10 @@ impl Admission for Open {
         _telemetry: &Telemetry,
         backlog: &Backlog,
         _in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
-        admit.extend(backlog.by_arrival().map(|c| c.session));
+        let everybody = backlog.by_arrival();
+        admit.extend(everybody.map(|c| Choice::new(c.session, Reason::Open)));
         None
     }
 }

@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scheduler::policy::{Admission, Backlog, Candidate, InFlight, Trigger};
-use scheduler::{Telemetry, Window};
+use scheduler::policy::{Admission, Backlog, Candidate, Choice, InFlight, Trigger};
+use scheduler::{Reason, Telemetry, Window};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, SessionId, Time};
 
@@ -74,7 +74,7 @@ impl Admission for SrptAdmission {
         telemetry: &Telemetry,
         _backlog: &Backlog,
         _in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
         let room = Blocks(telemetry.usable.get() * self.set.peak_percent / 100);
         let mut entering = Vec::new();
@@ -89,7 +89,7 @@ impl Admission for SrptAdmission {
         }
         for entry in entering {
             self.queue.remove(&entry);
-            admit.push(entry.1);
+            admit.push(Choice::new(entry.1, Reason::ShortestThatFits));
         }
         None
     }
@@ -153,7 +153,7 @@ mod tests {
             &held,
             &mut admit,
         );
-        admit.into_iter().map(|s| s.0).collect()
+        admit.into_iter().map(|c| c.session.0).collect()
     }
 
     struct Nobody;

@@ -11,8 +11,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use scheduler::policy::{Admission, Backlog, InFlight, Program, Regulation, Trigger};
-use scheduler::{Telemetry, Window};
+use scheduler::policy::{Admission, Backlog, Choice, InFlight, Program, Regulation, Trigger};
+use scheduler::{Reason, Telemetry, Window};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, SessionId, Time, Tokens};
 
@@ -92,7 +92,7 @@ impl Admission for ThunderAgent {
         telemetry: &Telemetry,
         backlog: &Backlog,
         _in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window> {
         // New programs go behind those that are paused.
         let alone = telemetry.in_flight == 0;
@@ -103,12 +103,19 @@ impl Admission for ThunderAgent {
         };
         for (i, candidate) in backlog.by_arrival().enumerate() {
             let weight = self.full_weight(candidate.prompt);
-            if weight > room && !(alone && i == 0) {
+            let fits = weight <= room;
+            let first_inside = alone && i == 0;
+            if !(fits || first_inside) {
                 break;
             }
             room -= weight;
             self.in_play += weight;
-            admit.push(candidate.session);
+            let reason = if fits {
+                Reason::ContextFits
+            } else {
+                Reason::MachineEmpty
+            };
+            admit.push(Choice::new(candidate.session, reason));
         }
         None
     }
@@ -151,13 +158,15 @@ impl Admission for ThunderAgent {
             }
             in_play -= self.weight(now, program);
             self.paused.insert(program.session, now);
-            out.pause.push(program.session);
+            let choice = Choice::new(program.session, Reason::OverCapacity);
+            out.pause.push(choice);
         }
 
         // Those whose turn is held reason; they come back first, the shortest before the longest.
         let mut waiting: Vec<&Program> = programs
             .iter()
-            .filter(|p| self.paused.contains_key(&p.session) && !out.pause.contains(&p.session))
+            .filter(|p| self.paused.contains_key(&p.session))
+            .filter(|p| out.pause.iter().all(|c| c.session != p.session))
             .collect();
         waiting.sort_by_key(|p| (p.acting_since.is_some(), p.context, p.session));
         let mut nobody_plays = playing.len() == out.pause.len();
@@ -165,11 +174,18 @@ impl Admission for ThunderAgent {
             let weight = self.full_weight(program.context);
             let since = self.paused.get(&program.session).copied().unwrap_or(now);
             let overdue = now.since(since) >= self.force_resume;
-            if in_play + weight <= room || overdue || nobody_plays {
+            let reason = if in_play + weight <= room {
+                Some(Reason::ContextFits)
+            } else if overdue {
+                Some(Reason::HeldTooLong)
+            } else {
+                nobody_plays.then_some(Reason::NobodyPlays)
+            };
+            if let Some(reason) = reason {
                 in_play += weight;
                 nobody_plays = false;
                 self.paused.remove(&program.session);
-                out.resume.push(program.session);
+                out.resume.push(Choice::new(program.session, reason));
             }
         }
         self.in_play = in_play;

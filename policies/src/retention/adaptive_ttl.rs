@@ -15,7 +15,7 @@
 //! loaded point, because its own pins raise the price.
 
 use scheduler::policy::{Claim, Keep, PinView, Resume, Retention, Yielding};
-use scheduler::{Telemetry, ToolClass};
+use scheduler::{Reason, Telemetry, ToolClass};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, Time};
 
@@ -127,6 +127,13 @@ impl Retention for AdaptiveTtl {
             reload: yielding.reload,
         };
         self.choose(now, &stake, telemetry)
+    }
+
+    fn reason(&self, keep: Keep) -> Reason {
+        match keep {
+            Keep::Pin { .. } => Reason::BenefitAbovePrice,
+            Keep::Release | Keep::Offload => Reason::PriceAboveBenefit,
+        }
     }
 
     fn reconsider(&mut self, now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use scheduler::policy::{Claim, Keep, PinView, Resume, Retention, Yielding};
-use scheduler::{Telemetry, ToolClass};
+use scheduler::{Reason, Telemetry, ToolClass};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, Time};
 
@@ -147,6 +147,13 @@ impl Retention for DynamicTtl {
             ttl => Keep::Pin {
                 until: Some(now + ttl),
             },
+        }
+    }
+
+    fn reason(&self, keep: Keep) -> Reason {
+        match keep {
+            Keep::Pin { .. } => Reason::LifePays,
+            Keep::Release | Keep::Offload => Reason::NoLifePays,
         }
     }
 

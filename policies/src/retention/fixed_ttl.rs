@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
-use scheduler::{Telemetry, ToolClass};
+use scheduler::{Reason, Telemetry, ToolClass};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, Time};
 
@@ -69,6 +69,13 @@ impl Retention for FixedTtl {
         }
         Keep::Pin {
             until: Some(now + self.ttl),
+        }
+    }
+
+    fn reason(&self, keep: Keep) -> Reason {
+        match keep {
+            Keep::Pin { .. } => Reason::ToolUsuallyQuick,
+            Keep::Release | Keep::Offload => Reason::ToolUsuallySlow,
         }
     }
 

@@ -16,7 +16,7 @@
 //! memory at that break-even instead. The host link's budget is the link itself: copies queue on it.
 
 use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
-use scheduler::{Direction, Telemetry};
+use scheduler::{Direction, Reason, Telemetry};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, Time, Tokens};
 
@@ -145,6 +145,14 @@ impl Retention for MinWaste {
             reload: yielding.reload,
         };
         self.keep(Nanos::ZERO, &stake, telemetry)
+    }
+
+    fn reason(&self, keep: Keep) -> Reason {
+        match keep {
+            Keep::Pin { .. } => Reason::BeforeBreakEven,
+            Keep::Release => Reason::AtBreakEven,
+            Keep::Offload => Reason::SwapWastesLess,
+        }
     }
 
     fn reconsider(&mut self, now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {

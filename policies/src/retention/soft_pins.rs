@@ -8,7 +8,7 @@
 //! reclaim before preempting); the paper prints no formula, this one is ours.
 
 use scheduler::policy::{Claim, Keep, PinView, Resume, Retention, Yielding};
-use scheduler::{Telemetry, ToolClass};
+use scheduler::{Reason, Telemetry, ToolClass};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, Time};
 
@@ -61,6 +61,11 @@ fn value_per_block(record: &Record, bound: Nanos, now: Time, pin: &PinView) -> f
 impl Retention for SoftPins {
     fn on_yield(&mut self, _now: Time, _yielding: &Yielding, _telemetry: &Telemetry) -> Keep {
         Keep::Pin { until: None }
+    }
+
+    fn reason(&self, keep: Keep) -> Reason {
+        let _ = keep;
+        Reason::SoftPin
     }
 
     fn stale_from(&self, pin: &PinView) -> Option<Time> {

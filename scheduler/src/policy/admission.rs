@@ -8,6 +8,7 @@ use units::{Blocks, Nanos, SessionId, Time, Tokens};
 
 use crate::foresight::Foresight;
 use crate::info::Window;
+use crate::reason::Reason;
 use crate::telemetry::Telemetry;
 
 /// Decides which sessions of the backlog enter. The unit is the whole session: an admitted one keeps
@@ -18,9 +19,9 @@ pub trait Admission: Debug + Send {
         let _ = (now, candidate);
     }
 
-    /// Appends to `admit` the sessions that enter now, in the order in which they enter. Called at
-    /// every arrival, turn end, session end and control tick. Returns the window's update, if this
-    /// call made one.
+    /// Appends to `admit` the sessions that enter now, each with why, in the order in which they
+    /// enter. Called at every arrival, turn end, session end and control tick. Returns the window's
+    /// update, if this call made one.
     fn admit(
         &mut self,
         now: Time,
@@ -28,7 +29,7 @@ pub trait Admission: Debug + Send {
         telemetry: &Telemetry,
         backlog: &Backlog,
         in_flight: &dyn InFlight,
-        admit: &mut Vec<SessionId>,
+        admit: &mut Vec<Choice>,
     ) -> Option<Window>;
 
     /// Whether this part is an oracle: only then is it shown what its session's future holds.
@@ -69,6 +70,22 @@ pub trait Admission: Debug + Send {
     }
 }
 
+/// A session that was chosen, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Which.
+    pub session: SessionId,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Choice {
+    /// This session for this reason.
+    pub fn new(session: SessionId, reason: Reason) -> Self {
+        Self { session, reason }
+    }
+}
+
 /// Why the policy is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
@@ -80,6 +97,18 @@ pub enum Trigger {
     SessionEnd,
     /// The control interval passed.
     Tick,
+}
+
+impl Trigger {
+    /// Its name in files and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arrival => "arrival",
+            Self::TurnEnd => "turn-end",
+            Self::SessionEnd => "session-end",
+            Self::Tick => "tick",
+        }
+    }
 }
 
 /// A session that waits for admission, as the policy sees it.
@@ -112,9 +141,9 @@ pub struct Program {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Regulation {
     /// Sessions whose next turn is to be held.
-    pub pause: Vec<SessionId>,
+    pub pause: Vec<Choice>,
     /// Sessions that may go on.
-    pub resume: Vec<SessionId>,
+    pub resume: Vec<Choice>,
 }
 
 /// What a policy may ask about sessions it admitted.

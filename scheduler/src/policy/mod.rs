@@ -9,7 +9,9 @@ mod admission;
 mod order;
 mod retention;
 
-pub use admission::{Admission, Backlog, Candidate, InFlight, Program, Regulation, Trigger};
+pub use admission::{
+    Admission, Backlog, Candidate, Choice, InFlight, Program, Regulation, Trigger,
+};
 pub use order::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
 pub use retention::{Claim, Keep, PinView, Resume, Retention, Yielding};
 

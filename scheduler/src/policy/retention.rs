@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use units::{Blocks, Nanos, SessionId, Time, Tokens};
 
 use crate::event::ToolClass;
+use crate::reason::Reason;
 use crate::telemetry::Telemetry;
 
 /// Decides about KV at a tool yield and which pins go first when memory is short.
@@ -21,6 +22,12 @@ pub trait Retention: Debug + Send {
     fn reconsider(&mut self, now: Time, pin: &PinView, telemetry: &Telemetry) -> Keep {
         let _ = (now, telemetry);
         pin.keep
+    }
+
+    /// Why it answered `keep` at the yield or look that it was just asked about.
+    fn reason(&self, keep: Keep) -> Reason {
+        let _ = keep;
+        Reason::Unstated
     }
 
     /// From when on the pin is stale, that is, free for anyone; `None` for never.

@@ -144,7 +144,12 @@ pub fn alone(
     policy: Policy,
     session: &Arc<Session>,
 ) -> Result<Option<Nanos>, SimError> {
+    let engine = Config {
+        log_decisions: false,
+        ..setup.engine.clone()
+    };
     let setup = Setup {
+        engine,
         horizon: None,
         sample_every: None,
         ..setup.clone()

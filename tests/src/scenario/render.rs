@@ -87,6 +87,7 @@ fn fact(info: &Info) -> (Part, String) {
                 format!("{session} copies {blocks} blocks {way}"),
             )
         }
+        Info::Decided(d) => (Part::Turns, format!("{:?}: {}", d.kind, d.reason.name())),
         Info::Paused { session } => (Part::Turns, format!("{session} paused")),
         Info::Unpaused { session } => (Part::Turns, format!("{session} may go on")),
         Info::Window(w) => {
