@@ -15,7 +15,7 @@ use scheduler::policy::{
 use scheduler::{Info, Reason, Telemetry, Then, ToolClass, Window};
 use sim::world::{Offered, Setup};
 use traces::model::{Known, ToolCall, Turn};
-use units::{Blocks, Nanos, SessionId, Time, Tokens};
+use units::{Blocks, Nanos, Time, Tokens};
 use workspace_tests::loads::{fixed, full_case};
 use workspace_tests::machine::{
     Record, TEN_MS, machine, offered, preset, run, run_policy, turn, with_pool, with_tool,
