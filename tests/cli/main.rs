@@ -5,6 +5,7 @@
     reason = "tests of a program write files and start processes"
 )]
 
+mod compare;
 mod demo;
 mod determinism;
 mod errors;
