@@ -13,6 +13,7 @@ Examples:
   orrery run                                 fcfs against mars, every default
   orrery run --rate 0.1,0.2,0.4 --seed 1,2   several rates and seeds, each policy on the same draws
   orrery run --policy mars,mine.toml         a preset against your own policy file
+  orrery race                                every preset over rates and seeds, with intervals
   orrery policies show mars > mine.toml      a policy file to start from
   orrery run --decisions --out runs/ab && orrery compare runs/ab
   orrery run --format json | jq '.runs[] | [.policy, .latency_s.p95]'
@@ -47,6 +48,22 @@ Examples:
 Goodput(alpha) counts sessions with latency <= alpha * T_ideal per second of makespan; T_ideal is
 the session's latency alone on the same machine under fcfs. Alpha 1 is met within a tolerance.";
 
+const RACE_EXAMPLES: &str = "\
+Examples:
+  orrery race                                      every preset, 5 rates, 5 seeds: some minutes
+  orrery race --rate 0.07 --sessions 100           one rate, shorter runs
+  orrery race --policy fcfs,mars,mine.toml         your own policy against two presets
+  orrery race --seed 1,2,3,4,5,6,7,8,9,10          more seeds, narrower intervals
+  orrery race --format csv > race.csv
+
+How to read it: a number is the mean over seeds, +- is half the 95 % confidence interval of Student's
+t for that many seeds. Near saturation one run can differ from the next by a third, so a difference
+within the intervals says nothing. Differences between policies are best seen paired: `x mars` is the
+policy's mean latency over mars' on the same draws, the geometric mean over seeds with its interval;
+above 1 mars is faster. The best baseline of a rate is the preset outside the mars family with the
+lowest mean; it is chosen after the fact, so its ratio flatters it. --set takes the settings of
+`orrery run --help`.";
+
 /// Simulates scheduling policies for LLM agents: sessions that alternate between GPU turns and CPU
 /// tools, replayed on a model of the hardware.
 #[derive(Debug, Parser)]
@@ -64,6 +81,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show where two policies first decide differently on the same load, and what it cost.
     Compare(CompareArgs),
+    /// Every policy over several rates and seeds: means with 95 % intervals, and ratios to mars.
+    Race(Box<RaceArgs>),
     /// The demo: fcfs and mars over a few rates, a table and a figure.
     Demo(DemoArgs),
     /// List, show or explain scheduling policies.
@@ -81,11 +100,6 @@ pub struct RunArgs {
     /// Presets or paths of TOML files, separated by commas; all meet the same draws.
     #[arg(long, default_value = "fcfs,mars", value_name = "NAME|FILE,...")]
     pub policy: String,
-
-    /// A bundled workload (`bundled` is the default one), a trace file (plain or zstd), or `-` for
-    /// stdin.
-    #[arg(long, default_value = "bundled", value_name = "NAME|FILE")]
-    pub workload: String,
 
     /// Arrival rates in sessions per second, separated by commas.
     #[arg(
@@ -117,6 +131,23 @@ pub struct RunArgs {
         allow_hyphen_values = true
     )]
     pub seed: String,
+
+    /// Folder for the run directories, one per policy, rate and seed.
+    #[arg(long, default_value = "runs/run", value_name = "DIR")]
+    pub out: PathBuf,
+
+    /// Workload, machine, metrics and output.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Flags that `orrery run` and `orrery race` share.
+#[derive(Clone, Debug, Args)]
+pub struct CommonArgs {
+    /// A bundled workload (`bundled` is the default one), a trace file (plain or zstd), or `-` for
+    /// stdin.
+    #[arg(long, default_value = "bundled", value_name = "NAME|FILE")]
+    pub workload: String,
 
     /// The GPU (`orrery hardware list`).
     #[arg(long, default_value = "h100-nvl", value_name = "NAME")]
@@ -166,10 +197,6 @@ pub struct RunArgs {
     /// `orrery compare`. Such a run has a directory of its own.
     #[arg(long)]
     pub decisions: bool,
-
-    /// Folder for the run directories, one per policy, rate and seed.
-    #[arg(long, default_value = "runs/run", value_name = "DIR")]
-    pub out: PathBuf,
 
     /// How to print the results on stdout.
     #[arg(long, default_value = "table")]
@@ -224,6 +251,54 @@ pub struct CompareArgs {
     /// How to print the comparison on stdout.
     #[arg(long, default_value = "table")]
     pub format: Format,
+}
+
+/// Flags of `orrery race`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = RACE_EXAMPLES, args_override_self = true)]
+pub struct RaceArgs {
+    /// Presets or paths of TOML files, separated by commas. [default: every preset]
+    #[arg(long, value_name = "NAME|FILE,...")]
+    pub policy: Option<String>,
+
+    /// Arrival rates in sessions per second, separated by commas.
+    #[arg(
+        long,
+        default_value = "0.04,0.06,0.07,0.08,0.1",
+        value_name = "RATE,...",
+        allow_hyphen_values = true
+    )]
+    pub rate: String,
+
+    /// How sessions arrive at that rate.
+    #[arg(long, default_value = "poisson")]
+    pub arrivals: ArrivalKind,
+
+    /// Sessions to offer per run.
+    #[arg(
+        long,
+        default_value = "200",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
+    pub sessions: String,
+
+    /// Seeds, separated by commas; every policy meets the same draws of a seed.
+    #[arg(
+        long,
+        default_value = "1,2,3,4,5",
+        value_name = "SEED,...",
+        allow_hyphen_values = true
+    )]
+    pub seed: String,
+
+    /// Folder to keep the run directories in, one per policy, rate and seed. [default: keep none]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+
+    /// Workload, machine, metrics and output.
+    #[command(flatten)]
+    pub common: CommonArgs,
 }
 
 /// How sessions arrive.

@@ -1,8 +1,8 @@
 //! Experiments: the command line, runs of the simulated world, their reports and files.
 //!
 //! What: [`cli`] reads arguments; [`run`] resolves them, simulates and writes run directories;
-//! [`metrics`] turns records into numbers, [`report`] prints them; [`compare`] lays two runs side by
-//! side; [`demo`] is what `orrery` does
+//! [`metrics`] turns records into numbers, [`report`] prints them; [`race`] repeats runs over seeds and
+//! says how sure their means are; [`compare`] lays two runs side by side; [`demo`] is what `orrery` does
 //! without arguments; [`show`] lists what there is to choose from.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
 //! arguments.
@@ -21,6 +21,7 @@ pub mod interrupt;
 pub mod metrics;
 pub mod output;
 pub mod progress;
+pub mod race;
 pub mod report;
 pub mod run;
 pub mod show;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Demo(args)) => demo::demo(&args, &interrupt),
         Some(Command::Run(args)) => run::command(&args, &interrupt),
         Some(Command::Compare(args)) => compare::command(&args),
+        Some(Command::Race(args)) => race::command(&args, &interrupt),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args.what),
         Some(Command::Workloads(args)) => show::workloads(&args.what),

@@ -25,3 +25,9 @@ fn positive_span(name: &str, seconds: f64) -> Result<Nanos, String> {
         .filter(|&span| span > Nanos::ZERO)
         .ok_or_else(|| format!("{name} is {seconds}, wanted more than 0"))
 }
+
+/// A setting in seconds that may be 0.
+fn span(name: &str, seconds: f64) -> Result<Nanos, String> {
+    Nanos::from_secs(seconds)
+        .map_err(|_| format!("{name} is {seconds}, wanted seconds: 0 or more, below 584 years"))
+}

@@ -392,7 +392,8 @@ mod tests {
         let error = spec.build().unwrap_err().to_string();
         assert_eq!(
             error,
-            "policy `mars`: admission: windows are min 31, init 30, max 30, wanted 1 <= min <= init <= max"
+            "policy `mars`: admission: window_min is 31, window_init 30, window_max 30, wanted 1 <= \
+             window_min <= window_init <= window_max"
         );
         let error =
             PolicySpec::preset_with("mars", &overrides(&[("admission.kind", "opn")])).unwrap_err();

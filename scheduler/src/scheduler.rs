@@ -357,6 +357,11 @@ impl Scheduler {
                     usable,
                 },
             );
+            if arrival.last_of_load {
+                // Those that queue must hear of it all the same.
+                self.policy.admission.load_over();
+                self.run_admission(now, Trigger::Arrival)?;
+            }
             return Ok(());
         }
         let group = arrival.shared.map(|(group, tokens)| {

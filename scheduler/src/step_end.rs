@@ -40,9 +40,10 @@ impl Scheduler {
                 s.rank_stale = true;
                 self.ranks_stale = true;
             }
-            if !chunk.samples {
-                continue;
-            }
+        }
+        // Only now, when all of the step counts: who yields is judged beside what the others hold.
+        for chunk in chunks.iter().filter(|c| c.samples) {
+            let s = &mut self.sessions[chunk.slot];
             s.generated += Tokens(1);
             self.counters.generated += 1;
             let done = s.generated >= s.output || outcome.stopped.contains(&chunk.session);

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::support::{HEADER, folder, names, run, trace, two_turns};
 
 /// Runs `orrery run` with these arguments, which must be refused with exit code 2 and these words.
-fn refused(at: &Path, args: &[&str], words: &[&str]) -> String {
+pub(crate) fn refused(at: &Path, args: &[&str], words: &[&str]) -> String {
     let ran = run(at, &[&["run"], args].concat());
     assert_eq!(ran.code, Some(2), "{args:?}: {}", ran.stderr);
     assert_eq!(ran.stdout, "", "{args:?}");

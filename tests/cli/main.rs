@@ -10,6 +10,8 @@ mod demo;
 mod determinism;
 mod errors;
 mod numbers;
+mod policy_errors;
+mod race;
 mod show;
 mod stopping;
 mod support;

@@ -1,17 +1,16 @@
 //! Random tiny loads: legal by construction, small enough that memory is always short.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
-use policies::PolicySpec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
+use scheduler::Offload;
 use sim::world::{Offered, Setup, ToolMode};
 use traces::model::{Known, ToolCall};
-use units::Nanos;
+use units::{Blocks, Bytes, Nanos, Time};
 
 use crate::account;
-use crate::machine::preset;
 use crate::naive::{Case, CaseSession, CaseTurn};
 
 /// The same draws on every machine and every day.
@@ -114,6 +113,21 @@ pub fn case(groups: bool) -> impl Strategy<Value = Case> {
     })
 }
 
+/// No host memory, or up to 9 blocks of it behind a link that takes 1 to 20 ms a block.
+fn host_tier() -> impl Strategy<Value = Option<Offload>> {
+    let link = prop::sample::select(vec![1_u64, 3, 20]);
+    let tier = (0..10_u64, link.clone(), link).prop_map(|(blocks, out_ms, back_ms)| {
+        let per_s = |ms: u64| NonZeroU64::new(1_000_000 / ms).expect("not zero");
+        Offload {
+            host_blocks: Blocks(blocks),
+            block_bytes: Bytes(1000),
+            to_host_per_s: per_s(out_ms),
+            to_gpu_per_s: per_s(back_ms),
+        }
+    });
+    prop::option::of(tier)
+}
+
 /// Machines of all kinds with tiny pools, tools on one core included, and their loads.
 pub fn full_case() -> impl Strategy<Value = (Setup, Vec<Offered>)> {
     let tools = prop::sample::select(vec![0_u32, 1, 2, 8]);
@@ -123,10 +137,14 @@ pub fn full_case() -> impl Strategy<Value = (Setup, Vec<Offered>)> {
         any::<bool>(),
         0..100_usize,
         0..3_u64,
+        host_tier(),
     )
-        .prop_map(|(case, cores, caching, cpu_percent, think)| {
+        .prop_map(|(case, cores, caching, cpu_percent, think, offload)| {
             let mut setup = account::setup(&case);
             setup.engine.prefix_caching = caching;
+            setup.engine.offload = offload;
+            // Alone, one after the other, these loads take less than 10 s.
+            setup.horizon = Some(Time::ZERO + Nanos::from_millis(100_000));
             setup.engine.tool_cores = cores.max(1);
             setup.tools = match NonZeroU32::new(cores) {
                 Some(cores) => ToolMode::Shared(cores),
@@ -155,59 +173,4 @@ pub fn full_case() -> impl Strategy<Value = (Setup, Vec<Offered>)> {
             }
             (setup, load)
         })
-}
-
-/// Every mix of admission, order and retention, in sizes that fit tiny loads. The queue of `mars` comes
-/// with its own start rule: with the first chunk's it preempts the larger of two prefills for ever
-/// (reference section 4.2 names that livelock).
-pub fn any_policy() -> impl Strategy<Value = PolicySpec> {
-    let admission = prop::sample::select(vec!["open", "mars-window"]);
-    let order = prop::sample::select(vec!["turn-arrival", "mars-mlfq"]);
-    let retention = prop::sample::select(vec!["none", "soft-pins", "adaptive-ttl"]);
-    let shrink = prop::sample::select(vec!["never", "then-retry-whole", "and-stay"]);
-    (admission, order, retention, shrink, any::<bool>(), 1_u64..4).prop_map(
-        |(admission, order, retention, shrink, lift, window)| {
-            let window = window.to_string();
-            let lift = lift.to_string();
-            let mut set = vec![
-                ("name", "\"mix\""),
-                ("admission.kind", admission),
-                ("order.kind", order),
-                ("retention.kind", retention),
-            ];
-            if admission == "mars-window" {
-                set.extend([
-                    ("admission.window_min", "1"),
-                    ("admission.window_init", &window),
-                    ("admission.window_max", "3"),
-                    ("admission.interval_s", "0.02"),
-                    ("admission.long_prompt", "30"),
-                    ("admission.gate_min_s", "0.02"),
-                    ("admission.gate_max_s", "0.2"),
-                    ("admission.wait_high_s", "0.05"),
-                    ("admission.wait_low_s", "0.01"),
-                    ("admission.cpu_high", "1.5"),
-                ]);
-            }
-            if order == "mars-mlfq" {
-                set.extend([
-                    ("order.footprint", "[8, 16, 40]"),
-                    ("order.service", "[24, 60, 100]"),
-                    ("order.quanta", "[32, 16, 8, 4]"),
-                    ("order.aging_s", "0.07"),
-                    ("order.shrink", shrink),
-                    ("order.lift", &lift),
-                ]);
-            }
-            if retention != "none" {
-                set.extend([
-                    ("retention.bound_s", "0.06"),
-                    ("retention.tool_min", "3"),
-                    ("retention.prior_mu", "-3.5"),
-                    ("retention.prior_sigma", "0.5"),
-                ]);
-            }
-            preset("mars", &set)
-        },
-    )
 }

@@ -11,7 +11,8 @@ use scheduler::{
 };
 use units::{GroupId, Nanos, SessionId, Time, Tokens};
 use workspace_tests::account;
-use workspace_tests::loads::{any_policy, case, fixed};
+use workspace_tests::loads::{case, fixed};
+use workspace_tests::mixes::any_policy;
 use workspace_tests::naive::Case;
 
 #[derive(Clone, Debug)]

@@ -5,8 +5,9 @@ use scheduler::{Info, Then, ToolClass};
 use sim::world::{Status, alone};
 use units::{Nanos, Time};
 use workspace_tests::account::{load, setup};
-use workspace_tests::loads::{any_policy, case, fixed, full_case};
+use workspace_tests::loads::{case, fixed, full_case};
 use workspace_tests::machine::{Record, preset, run};
+use workspace_tests::mixes::{any_policy, policy_that_ends};
 
 /// Starts of a turn and what they found, by session and turn.
 fn starts(record: &Record, session: u32, turn: u32) -> Vec<u64> {
@@ -30,10 +31,9 @@ proptest! {
 
     /// Nobody is lost: every session completes or is rejected, whatever the policy, and is reported
     /// once; one is rejected if and only if it can never fit. No livelock: alone, one after the other,
-    /// these loads take less than 10 s; they must be done in 100.
+    /// these loads take less than 10 s; they must be done within the horizon of 100.
     #[test]
-    fn no_session_is_lost((mut setup, load) in full_case(), policy in any_policy()) {
-        setup.horizon = Some(Time::ZERO + Nanos::from_millis(100_000));
+    fn no_session_is_lost((setup, load) in full_case(), policy in policy_that_ends()) {
         let record = run(&setup, &policy, &load);
         let record = record.map_err(|e| TestCaseError::fail(format!("{}: {e}", policy.name)))?;
         let s = record.summary;
@@ -90,7 +90,7 @@ proptest! {
     /// `scheduled = prompt + output - 1 - (sum of hits) + (sum of lost)`.
     /// And at most `scheduled` of it is recomputation.
     #[test]
-    fn tokens_balance((setup, load) in full_case(), policy in any_policy()) {
+    fn tokens_balance((setup, load) in full_case(), policy in policy_that_ends()) {
         let record = run(&setup, &policy, &load).expect("checked above");
         let mut sum = 0;
         for t in &record.turns {
@@ -144,7 +144,7 @@ proptest! {
     /// nothing is ever evicted between two turns, so each hits all it can and prefills in
     /// `ceil(missing / budget)` steps; in company it hits no more and gets no more per step.
     #[test]
-    fn nobody_beats_the_empty_machine(case in case(false), policy in any_policy()) {
+    fn nobody_beats_the_empty_machine(case in case(false), policy in policy_that_ends()) {
         let setup = setup(&case);
         let record = run(&setup, &policy, &load(&case)).expect("checked above");
         for s in record.sessions.iter().filter(|s| s.status == Status::Completed) {

@@ -93,11 +93,10 @@ fn run_args(args: &DemoArgs) -> RunArgs {
     else {
         unreachable!("the words above are flags of `orrery run`; a test runs the demo");
     };
-    RunArgs {
-        out: args.out.clone(),
-        quiet: args.quiet,
-        ..*run
-    }
+    let mut run = *run;
+    run.out.clone_from(&args.out);
+    run.common.quiet = args.quiet;
+    run
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<PathBuf> {

@@ -2,7 +2,7 @@
 //!
 //! What: [`Plan`] holds everything resolved; [`execute`] simulates its runs side by side and writes
 //! one directory each; [`command`] prints the reports.
-//! Why: the demo, and later sweeps, are the same with another plan.
+//! Why: the demo and the race are the same with another plan.
 //! Limits: a run's records are in memory until it ends; runs in parallel add up.
 
 pub mod columns;
@@ -43,8 +43,8 @@ use recorder::Recorder;
 pub struct Done {
     /// Its numbers.
     pub report: RunReport,
-    /// Where its files are.
-    pub directory: PathBuf,
+    /// Where its files are, if the plan keeps them.
+    pub directory: Option<PathBuf>,
 }
 
 /// `orrery run`.
@@ -61,8 +61,8 @@ pub fn command(args: &RunArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         let reports: Vec<RunReport> = done.iter().map(|d| d.report.clone()).collect();
         let text = report::print(&reports, plan.format, plan.tolerance);
         data(&text.map_err(Failure::bad_input)?)?;
-        for one in &done {
-            note(plan.quiet, &format!("wrote {}", one.directory.display()));
+        for directory in done.iter().filter_map(|d| d.directory.as_ref()) {
+            note(plan.quiet, &format!("wrote {}", directory.display()));
         }
     }
     verdict(
@@ -72,7 +72,7 @@ pub fn command(args: &RunArgs, interrupt: &Interrupt) -> Result<(), Failure> {
 }
 
 /// What the shell is told when some runs failed: the gravest of their codes if all did, a bug always.
-fn verdict(failed: Vec<Failure>, done: usize) -> Result<(), Failure> {
+pub(crate) fn verdict(failed: Vec<Failure>, done: usize) -> Result<(), Failure> {
     let total = failed.len() + done;
     let Some(gravest) = failed.iter().map(|f| f.exit).max() else {
         return Ok(());
@@ -95,7 +95,7 @@ fn verdict(failed: Vec<Failure>, done: usize) -> Result<(), Failure> {
     }
 }
 
-fn warn_of_long_contexts(plan: &Plan) {
+pub(crate) fn warn_of_long_contexts(plan: &Plan) {
     let longest = plan.machine.hardware.model.context_length;
     let beyond = |s: &&std::sync::Arc<traces::Session>| s.peak_tokens() > longest;
     let count = plan.workload.sessions.iter().filter(beyond).count();
@@ -114,7 +114,9 @@ fn warn_of_long_contexts(plan: &Plan) {
 /// # Errors
 /// What keeps every run from starting, or an interruption. A run's own failure is its result.
 pub fn execute(plan: &Plan, interrupt: &Interrupt) -> Result<Vec<Result<Done, Failure>>, Failure> {
-    directory::prepare(&plan.out).map_err(Failure::bad_input)?;
+    if let Some(out) = &plan.out {
+        directory::prepare(out).map_err(Failure::bad_input)?;
+    }
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(plan.threads.unwrap_or(0))
         .build()
@@ -148,13 +150,18 @@ pub fn execute(plan: &Plan, interrupt: &Interrupt) -> Result<Vec<Result<Done, Fa
             Ok(results) => results.iter().filter(|r| r.is_ok()).count(),
             Err(_) => 0,
         };
+        let total = cases.len();
+        let error = match &plan.out {
+            Some(out) => anyhow!(
+                "interrupted: {complete} of {total} runs are complete in `{}`, the others left \
+                 nothing",
+                out.display()
+            ),
+            None => anyhow!("interrupted after {complete} of {total} runs; nothing is kept"),
+        };
         return Err(Failure {
             exit: Exit::Interrupted,
-            error: anyhow!(
-                "interrupted: {complete} of {} runs are complete in `{}`, the others left nothing",
-                cases.len(),
-                plan.out.display()
-            ),
+            error,
         });
     }
     results
@@ -261,10 +268,16 @@ fn one(
     };
     let counted = recorder.counted();
     share.completed((plan.sessions as u64).saturating_sub(counted));
+    let Some(out) = &plan.out else {
+        return Ok(Done {
+            report,
+            directory: None,
+        });
+    };
     let name = manifest::name(plan, case);
-    let directory = plan.out.join(&name);
+    let directory = out.join(&name);
     let write = || -> anyhow::Result<()> {
-        let draft = directory::Draft::create(&plan.out, &name)?;
+        let draft = directory::Draft::create(out, &name)?;
         let rows = recorder.write(&policy.name, draft.path())?;
         let text = manifest::manifest(plan, case, &summary, &report, rows)?;
         let path = draft.path().join("manifest.json");
@@ -275,5 +288,8 @@ fn one(
         exit: Exit::Partial,
         error,
     })?;
-    Ok(Done { report, directory })
+    Ok(Done {
+        report,
+        directory: Some(directory),
+    })
 }

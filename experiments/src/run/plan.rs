@@ -47,8 +47,8 @@ pub struct Plan {
     pub alphas: Vec<Alpha>,
     /// How far above `T_ideal` still meets alpha 1.
     pub tolerance: f64,
-    /// Where run directories go.
-    pub out: PathBuf,
+    /// Where run directories go; `None` keeps none.
+    pub out: Option<PathBuf>,
     /// How results are printed.
     pub format: Format,
     /// Threads; `None`: all cores.
@@ -63,9 +63,10 @@ impl Plan {
     /// # Errors
     /// Bad input, with the flag, its value and what it may be.
     pub fn new(args: &RunArgs) -> Result<Self, Failure> {
+        let common = &args.common;
         let mut settings = Settings::default();
         let mut of_policies = Vec::new();
-        for pair in &args.set {
+        for pair in &common.set {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(wrong("--set", pair, "KEY=VALUE"));
             };
@@ -80,7 +81,7 @@ impl Plan {
         let seeds = list("--seed", &args.seed, "whole numbers, 0 to 2^64 - 1", |t| {
             t.parse::<u64>().ok()
         })?;
-        let alphas = list("--alpha", &args.alpha, "numbers above 0", |text| {
+        let alphas = list("--alpha", &common.alpha, "numbers above 0", |text| {
             let value = number(text).filter(|a| *a > 0.0)?;
             Some(Alpha {
                 text: text.to_owned(),
@@ -94,17 +95,22 @@ impl Plan {
         })?;
         let utilisation = one(
             "--utilisation",
-            &args.utilisation,
+            &common.utilisation,
             "above 0, at most 1",
             |t| number(t).filter(|u| *u > 0.0 && *u <= 1.0),
         )?;
-        let tool_cores = one("--tool-cores", &args.tool_cores, "cores, 1 to 65536", |t| {
-            let n = t.parse::<NonZeroU32>().ok()?;
-            (n.get() <= 1 << 16).then_some(n)
-        })?;
+        let tool_cores = one(
+            "--tool-cores",
+            &common.tool_cores,
+            "cores, 1 to 65536",
+            |t| {
+                let n = t.parse::<NonZeroU32>().ok()?;
+                (n.get() <= 1 << 16).then_some(n)
+            },
+        )?;
         let horizon = optional(
             "--horizon",
-            args.horizon.as_deref(),
+            common.horizon.as_deref(),
             "seconds above 0",
             |t| {
                 let span = number(t).and_then(|s| Nanos::from_secs(s).ok())?;
@@ -113,17 +119,17 @@ impl Plan {
         )?;
         let policies = policies::choose(&args.policy, &of_policies)?;
         let mut machine = Machine::new(
-            args.gpu.trim(),
-            args.model.trim(),
+            common.gpu.trim(),
+            common.model.trim(),
             utilisation,
             tool_cores,
             horizon,
             &settings,
         )?;
-        machine.setup.engine.log_decisions = args.decisions;
+        machine.setup.engine.log_decisions = common.decisions;
         let plan = Self {
             policies,
-            workload: Workload::load(&args.workload)?,
+            workload: Workload::load(&common.workload)?,
             rates,
             arrivals: args.arrivals,
             sessions,
@@ -131,10 +137,10 @@ impl Plan {
             machine,
             alphas,
             tolerance: settings.alpha1_tolerance,
-            out: args.out.clone(),
-            format: args.format,
-            threads: threads(args.threads.as_deref())?,
-            quiet: args.quiet,
+            out: Some(args.out.clone()),
+            format: common.format,
+            threads: threads(common.threads.as_deref())?,
+            quiet: common.quiet,
         };
         plan.check_clock()?;
         Ok(plan)

@@ -48,21 +48,8 @@ impl Concur {
     /// # Errors
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: ConcurSettings) -> Result<Self, String> {
-        if !(1 <= set.window_min
-            && set.window_min <= set.window_init
-            && set.window_init <= set.window_max)
-        {
-            return Err(format!(
-                "windows are min {}, init {}, max {}, wanted 1 <= min <= init <= max",
-                set.window_min, set.window_init, set.window_max
-            ));
-        }
-        if !(0.0 <= set.use_low && set.use_low < set.use_high) {
-            return Err(format!(
-                "use marks are {} and {}, wanted 0 <= low < high",
-                set.use_low, set.use_high
-            ));
-        }
+        super::check_windows(set.window_min, set.window_init, set.window_max)?;
+        super::check_marks(("use_low", set.use_low), ("use_high", set.use_high))?;
         if set.decrease_percent > 100 {
             return Err(format!(
                 "decrease_percent is {}, wanted 0 to 100",

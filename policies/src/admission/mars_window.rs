@@ -113,27 +113,17 @@ impl MarsWindow {
     /// # Errors
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: MarsWindowSettings) -> Result<Self, String> {
-        let ordered = |name: &str, low: f64, high: f64| {
-            if low.is_finite() && high.is_finite() && 0.0 <= low && low < high {
-                Ok(())
-            } else {
-                Err(format!(
-                    "{name} marks are {low} and {high}, wanted 0 <= low < high"
-                ))
-            }
-        };
-        ordered("kv", set.kv_low, set.kv_high)?;
-        ordered("cpu", set.cpu_low, set.cpu_high)?;
-        ordered("wait", set.wait_low_s, set.wait_high_s)?;
-        ordered("gate", set.gate_min_s, set.gate_max_s)?;
-        if !(1..=set.window_max).contains(&set.window_min)
-            || !(set.window_min..=set.window_max).contains(&set.window_init)
-        {
-            return Err(format!(
-                "windows are min {}, init {}, max {}, wanted 1 <= min <= init <= max",
-                set.window_min, set.window_init, set.window_max
-            ));
-        }
+        super::check_marks(("kv_low", set.kv_low), ("kv_high", set.kv_high))?;
+        super::check_marks(("cpu_low", set.cpu_low), ("cpu_high", set.cpu_high))?;
+        super::check_marks(
+            ("wait_low_s", set.wait_low_s),
+            ("wait_high_s", set.wait_high_s),
+        )?;
+        super::check_marks(
+            ("gate_min_s", set.gate_min_s),
+            ("gate_max_s", set.gate_max_s),
+        )?;
+        super::check_windows(set.window_min, set.window_init, set.window_max)?;
         for (name, percent) in [
             ("decrease_percent", set.decrease_percent),
             ("reserve_percent", set.reserve_percent),

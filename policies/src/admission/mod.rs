@@ -46,3 +46,23 @@ impl AdmissionSpec {
         })
     }
 }
+
+fn check_windows(min: u64, init: u64, max: u64) -> Result<(), String> {
+    if 1 <= min && min <= init && init <= max {
+        return Ok(());
+    }
+    Err(format!(
+        "window_min is {min}, window_init {init}, window_max {max}, wanted 1 <= window_min <= \
+         window_init <= window_max"
+    ))
+}
+
+/// Two marks with their names: the lower first.
+fn check_marks((low_name, low): (&str, f64), (high_name, high): (&str, f64)) -> Result<(), String> {
+    if low.is_finite() && high.is_finite() && 0.0 <= low && low < high {
+        return Ok(());
+    }
+    Err(format!(
+        "{low_name} is {low}, {high_name} {high}, wanted 0 <= {low_name} < {high_name}"
+    ))
+}

@@ -61,7 +61,9 @@ fn check_levels(name: &str, levels: &[u64]) -> Result<(), String> {
     if levels.is_sorted_by(|a, b| a < b) {
         Ok(())
     } else {
-        Err(format!("{name} is {levels:?}, wanted rising thresholds"))
+        Err(format!(
+            "{name} is {levels:?}, wanted each above the one before"
+        ))
     }
 }
 

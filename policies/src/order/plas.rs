@@ -63,6 +63,8 @@ pub struct Plas {
     programs: BTreeMap<SessionId, Program>,
     /// Turns below level 0 by the token count at which they are promoted.
     promotions: BTreeSet<(u64, SessionId)>,
+    /// Turns that used up a quantum in the last step. A decode moves no rank by itself.
+    demoted: Vec<SessionId>,
 }
 
 impl Plas {
@@ -81,6 +83,7 @@ impl Plas {
             all: 0,
             programs: BTreeMap::new(),
             promotions: BTreeSet::new(),
+            demoted: Vec::new(),
         })
     }
 
@@ -179,6 +182,7 @@ impl Order for Plas {
     }
 
     fn before_step(&mut self, moved: &mut Vec<SessionId>) {
+        moved.append(&mut self.demoted);
         while let Some(&(at, session)) = self.promotions.first() {
             if at > self.all {
                 break;
@@ -208,6 +212,7 @@ impl Order for Plas {
             if program.used >= self.quanta[program.level.min(3)] {
                 program.used = 0;
                 program.level = (program.level + 1).min(3);
+                self.demoted.push(turn.session);
             }
             self.watch(turn.session, turn.session_service);
         }

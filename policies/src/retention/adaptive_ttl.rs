@@ -64,7 +64,7 @@ impl AdaptiveTtl {
             ));
         }
         Ok(Self {
-            bound: Nanos::from_secs(set.bound_s).map_err(|e| format!("bound_s: {e}"))?,
+            bound: crate::span("bound_s", set.bound_s)?,
             kv_low: set.kv_low,
             kv_high: set.kv_high,
             record: Record::new(&set.record)?,

@@ -85,8 +85,13 @@ impl DynamicTtl {
     /// # Errors
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: &DynamicTtlSettings) -> Result<Self, String> {
-        if set.record_window == 0 || set.delay_window == 0 {
-            return Err("record_window and delay_window must be at least 1".to_owned());
+        for (name, window) in [
+            ("record_window", set.record_window),
+            ("delay_window", set.delay_window),
+        ] {
+            if window == 0 {
+                return Err(format!("{name} is 0, wanted at least 1"));
+            }
         }
         if !(set.reload_s_per_token.is_finite() && set.reload_s_per_token >= 0.0) {
             return Err(format!(
@@ -95,7 +100,7 @@ impl DynamicTtl {
             ));
         }
         Ok(Self {
-            default: Nanos::from_secs(set.default_s).map_err(|e| format!("default_s: {e}"))?,
+            default: crate::span("default_s", set.default_s)?,
             set: set.clone(),
             by_tool: BTreeMap::new(),
             all: Durations::default(),

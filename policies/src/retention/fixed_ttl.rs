@@ -36,8 +36,8 @@ impl FixedTtl {
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: &FixedTtlSettings) -> Result<Self, String> {
         Ok(Self {
-            ttl: Nanos::from_secs(set.ttl_s).map_err(|e| format!("ttl_s: {e}"))?,
-            max_mean: Nanos::from_secs(set.max_mean_s).map_err(|e| format!("max_mean_s: {e}"))?,
+            ttl: crate::span("ttl_s", set.ttl_s)?,
+            max_mean: crate::span("max_mean_s", set.max_mean_s)?,
             past: BTreeMap::new(),
         })
     }

@@ -36,7 +36,7 @@ impl SoftPins {
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: &SoftPinsSettings) -> Result<Self, String> {
         Ok(Self {
-            bound: Nanos::from_secs(set.bound_s).map_err(|e| format!("bound_s: {e}"))?,
+            bound: crate::span("bound_s", set.bound_s)?,
             record: Record::new(&set.record)?,
         })
     }

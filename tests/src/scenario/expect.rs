@@ -15,6 +15,8 @@
 //! preempt 180ms s0, 200ms s1   all of them; `preempt none`
 //! pin 10ms s0 10, ...          with the number of blocks; `pin none`
 //! unpin 220ms s0 Resumed, ...  with the reason; `unpin none`
+//! copies 10ms s0 out 3, ...    between GPU and host memory, when asked for; `copies none`
+//! paused 5000ms s0, ...        all of them; `paused none`; the same with `unpaused`
 //! step 10ms s0 prefill 2048 @0, s1 decode @100
 //! no-step 30ms                 nothing starts then
 //! window 250ms W=21 cpu=20 kv=4 over=yes    that update; fields may be left out
@@ -130,6 +132,39 @@ fn whole(kind: &str, record: &Record) -> Option<String> {
             record,
             |t, i| match i {
                 Info::Pinned { session, blocks } => Some(format!("{} {session} {blocks}", at(t))),
+                _ => None,
+            },
+            ", ",
+        ),
+        "copies" => list(
+            record,
+            |t, i| match i {
+                Info::CopyStarted {
+                    session,
+                    direction,
+                    blocks,
+                    ..
+                } => Some(format!(
+                    "{} {session} {} {blocks}",
+                    at(t),
+                    render::way(*direction)
+                )),
+                _ => None,
+            },
+            ", ",
+        ),
+        "paused" => list(
+            record,
+            |t, i| match i {
+                Info::Paused { session } => Some(format!("{} {session}", at(t))),
+                _ => None,
+            },
+            ", ",
+        ),
+        "unpaused" => list(
+            record,
+            |t, i| match i {
+                Info::Unpaused { session } => Some(format!("{} {session}", at(t))),
                 _ => None,
             },
             ", ",

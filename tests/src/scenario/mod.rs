@@ -5,6 +5,7 @@
 //! policy mars                                    a preset
 //! set admission.kind open                        any of its settings
 //! machine blocks=8 budget=64                     see `Scenario::machine`; 10 ms per step by default
+//! machine host=8 copy_out=10ms copy_back=5ms     blocks of host memory, and the link's time per block
 //! session at=0ms group=a shared=32 times=2 every=5ms
 //!   turn prompt=48 output=40
 //!   tool bash wall=5ms cpu=2ms threads=2         after the turn above; several run side by side

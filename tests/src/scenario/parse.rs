@@ -1,14 +1,14 @@
 //! The scenario language, line by line.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
 use policies::PolicySpec;
-use scheduler::HeadOfLine;
+use scheduler::{HeadOfLine, Offload};
 use sim::cost::InMillis;
 use sim::world::{Offered, Setup, ToolMode};
 use traces::model::Turn;
-use units::{BlockSize, Blocks, Nanos, Time, Tokens};
+use units::{BlockSize, Blocks, Bytes, Nanos, Time, Tokens};
 
 use super::{Part, Scenario};
 use crate::machine::{TEN_MS, in_group, machine, offered, turn, with_tool};
@@ -154,9 +154,13 @@ fn set_machine(line: &Line<'_>, setup: &mut Setup) {
         "tools",
         "caching",
         "horizon",
+        "host",
+        "copy_out",
+        "copy_back",
     ];
     for (key, value) in line.pairs(1, known) {
         let engine = &mut setup.engine;
+        let tier = || engine.offload.unwrap_or(IDLE_HOST);
         match key {
             "blocks" => engine.usable_blocks = Blocks(line.number(value)),
             "block" => engine.block_size = BlockSize::new(line.number(value)).expect("not zero"),
@@ -173,6 +177,24 @@ fn set_machine(line: &Line<'_>, setup: &mut Setup) {
                 engine.tool_cores = line.number(value);
                 let cores = NonZeroU32::new(engine.tool_cores).expect("not zero");
                 setup.tools = ToolMode::Shared(cores);
+            }
+            "host" => {
+                engine.offload = Some(Offload {
+                    host_blocks: Blocks(line.number(value)),
+                    ..tier()
+                });
+            }
+            "copy_out" => {
+                engine.offload = Some(Offload {
+                    to_host_per_s: per_block(line, value),
+                    ..tier()
+                });
+            }
+            "copy_back" => {
+                engine.offload = Some(Offload {
+                    to_gpu_per_s: per_block(line, value),
+                    ..tier()
+                });
             }
             "tools" => match value {
                 "unlimited" => setup.tools = ToolMode::Unlimited,
@@ -191,6 +213,21 @@ fn set_machine(line: &Line<'_>, setup: &mut Setup) {
             }
         }
     }
+}
+
+/// A host tier that is there as soon as one of its keys is; a block is a million bytes.
+const IDLE_HOST: Offload = Offload {
+    host_blocks: Blocks(0),
+    block_bytes: Bytes(1_000_000),
+    to_host_per_s: NonZeroU64::MAX,
+    to_gpu_per_s: NonZeroU64::MAX,
+};
+
+/// Bytes per second of a link that takes this long for a block.
+fn per_block(line: &Line<'_>, value: &str) -> NonZeroU64 {
+    let per_block = Nanos::from_secs(line.seconds(value)).expect("a span");
+    let per_s = IDLE_HOST.block_bytes.get() * 1_000_000_000 / per_block.as_nanos().max(1);
+    NonZeroU64::new(per_s).unwrap_or_else(|| line.bad("too slow"))
 }
 
 fn set_cost(line: &Line<'_>, setup: &mut Setup) {

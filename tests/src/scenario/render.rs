@@ -15,6 +15,13 @@ pub(super) fn chunk(c: &(units::SessionId, u64, u64, Phase)) -> String {
     }
 }
 
+pub(super) fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::ToHost => "out",
+        Direction::ToGpu => "back",
+    }
+}
+
 fn fact(info: &Info) -> (Part, String) {
     match info {
         Info::Arrived { session, demand } => (
@@ -78,10 +85,7 @@ fn fact(info: &Info) -> (Part, String) {
             blocks,
             ..
         } => {
-            let way = match direction {
-                Direction::ToHost => "out",
-                Direction::ToGpu => "back",
-            };
+            let way = way(*direction);
             (
                 Part::Pins,
                 format!("{session} copies {blocks} blocks {way}"),
