@@ -8,12 +8,12 @@ use units::{BlockId, Blocks, GroupId, Nanos, SessionId, Time, Tokens};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::error::{ConfigError, SchedulerError};
-use crate::event::{Arrival, Event, Then, ToolClass, TurnRequest};
+use crate::event::{Arrival, Event, Then, TurnRequest};
 use crate::foresight::Doors;
 use crate::info::{Info, TurnUsage, Unpin};
 use crate::lineage::Lineage;
 use crate::plan::StepPlan;
-use crate::policy::{Backlog, Candidate, Policy, Rank, Trigger};
+use crate::policy::{Backlog, Candidate, Policy, Trigger};
 use crate::pool::Pool;
 use crate::session::{Session, Sessions, State};
 use crate::telemetry::{Ema, PrefillCost, Telemetry};
@@ -376,49 +376,9 @@ impl Scheduler {
         });
         let own = self.fresh_lineage();
         let demand = size.to_hold(arrival.turn.prompt);
-        self.sessions.insert(Session {
-            id,
-            arrival: now,
-            state: State::Queued,
-            lineage: Lineage::first(own, group),
-            turn: 0,
-            prompt: arrival.turn.prompt,
-            reused: arrival.turn.reused,
-            output: arrival.turn.output,
-            then: arrival.turn.then,
-            flagged_last: arrival.turn.flagged_last,
-            foresight: arrival.turn.foresight,
-            generated: Tokens::ZERO,
-            computed: Tokens::ZERO,
-            scheduled: Tokens::ZERO,
-            seen: Tokens::ZERO,
-            usage: TurnUsage::default(),
-            blocks: Vec::new(),
-            registered: 0,
-            hit: Blocks::ZERO,
-            owed: Blocks::ZERO,
-            ready: now,
-            last_scheduled: None,
-            started: false,
-            ready_seq: 0,
-            start_seq: 0,
-            preempted_seq: None,
-            rank: Rank {
-                key: [0; 3],
-                until: Time::NEVER,
-            },
-            rank_stale: false,
-            service: Tokens::ZERO,
-            yielded_at: now,
-            tool: ToolClass(0),
-            calls_left: 0,
-            pin: None,
-            copy: None,
-            host: None,
-            paused: false,
-            kept_warm: false,
-            released_at: now,
-        });
+        let lineage = Lineage::first(own, group);
+        self.sessions
+            .insert(Session::new(id, now, lineage, &arrival.turn));
         self.emit(
             now,
             Info::Arrived {

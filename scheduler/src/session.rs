@@ -3,7 +3,7 @@
 use rustc_hash::FxHashMap;
 use units::{BlockId, BlockSize, Blocks, Nanos, SessionId, Time, Tokens};
 
-use crate::event::{Then, ToolClass};
+use crate::event::{Then, ToolClass, TurnRequest};
 use crate::foresight::{Doors, Foresight};
 use crate::info::TurnUsage;
 use crate::lineage::Lineage;
@@ -121,6 +121,53 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// A session as it arrives, with its first turn; it waits for admission.
+    pub(crate) fn new(id: SessionId, now: Time, lineage: Lineage, turn: &TurnRequest) -> Self {
+        Self {
+            id,
+            arrival: now,
+            state: State::Queued,
+            lineage,
+            turn: 0,
+            prompt: turn.prompt,
+            reused: turn.reused,
+            output: turn.output,
+            then: turn.then,
+            flagged_last: turn.flagged_last,
+            foresight: turn.foresight,
+            generated: Tokens::ZERO,
+            computed: Tokens::ZERO,
+            scheduled: Tokens::ZERO,
+            seen: Tokens::ZERO,
+            usage: TurnUsage::default(),
+            blocks: Vec::new(),
+            registered: 0,
+            hit: Blocks::ZERO,
+            owed: Blocks::ZERO,
+            ready: now,
+            last_scheduled: None,
+            started: false,
+            ready_seq: 0,
+            start_seq: 0,
+            preempted_seq: None,
+            rank: Rank {
+                key: [0; 3],
+                until: Time::NEVER,
+            },
+            rank_stale: false,
+            service: Tokens::ZERO,
+            yielded_at: now,
+            tool: ToolClass(0),
+            calls_left: 0,
+            pin: None,
+            copy: None,
+            host: None,
+            paused: false,
+            kept_warm: false,
+            released_at: now,
+        }
+    }
+
     /// Tokens whose KV the next sample needs: the prompt and all that was generated.
     #[inline]
     pub(crate) fn total(&self) -> Tokens {
