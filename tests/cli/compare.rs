@@ -264,11 +264,7 @@ fn what_cannot_be_compared_says_why() {
     );
     load(path, "0.2", "rates", &["--policy", "fcfs"]);
     load(path, "0.3", "rates", &["--policy", "fcfs"]);
-    refused(
-        path,
-        &["rates", &a[1]],
-        &["several runs of one policy and seed"],
-    );
+    refused(path, &["rates", &a[1]], &["several runs of one seed"]);
     // A run that was cut off while it was copied.
     let broken = path.join(&a[1]).join("sessions.parquet");
     fs::write(&broken, "PAR1").unwrap();

@@ -120,7 +120,7 @@ fn by_seed(runs: Vec<Run>, folder: &Path) -> anyhow::Result<BTreeMap<u64, Run>> 
     for run in runs {
         if let Some(other) = by_seed.get(&run.seed()) {
             bail!(
-                "`{}` holds several runs of one policy and seed: `{}`, `{}` (wanted: one per \
+                "`{}` holds several runs of one seed: `{}`, `{}` (wanted: one policy, one run per \
                  seed)\nhint: name two run directories",
                 folder.display(),
                 other.name(),

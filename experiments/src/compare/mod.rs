@@ -2,7 +2,7 @@
 //!
 //! What: [`find`] turns the arguments into pairs of run directories, [`run`] reads one,
 //! [`same_load`] checks that a pair may be compared, [`first`] finds where their decisions part,
-//! [`paired`] holds session against session, [`seeds`] sums up over seeds, [`print`] writes it down.
+//! [`paired`] holds session against session, [`seeds`] sums up over seeds, [`mod@print`] writes it down.
 //! Why: all policies meet the same draws, so the n-th session of one run is the n-th of the other, and
 //! differences within a pair say more than two means.
 //! Limits: whatever comes after the first difference is a consequence of it or not; nobody can tell
