@@ -199,7 +199,7 @@ fn policy_report(
     let flat: Vec<Vec<(String, Cell)>> = done.iter().map(|r| flat(r)).collect();
     let wanted = |name: &str| {
         let is = |w: &&str| name == *w || (w.ends_with('.') && name.starts_with(w));
-        ESTIMATED.iter().any(|w| is(&w))
+        ESTIMATED.iter().any(is)
     };
     let names = flat.first().map_or(&[][..], Vec::as_slice);
     let estimates = names
@@ -217,11 +217,12 @@ fn policy_report(
             }
         })
         .collect();
-    let ratio = |(own, mars): (&Option<&RunReport>, &Option<&RunReport>)| {
-        Some((*own)?.latency_s.mean? / (*mars)?.latency_s.mean?)
+    let ratio = |(own, mars): (Option<&RunReport>, Option<&RunReport>)| {
+        Some(own?.latency_s.mean? / mars?.latency_s.mean?)
     };
     let ratios = mars.map_or_else(Vec::new, |mars| {
-        seeds.iter().zip(mars).filter_map(ratio).collect()
+        let pairs = seeds.iter().copied().zip(mars.iter().copied());
+        pairs.filter_map(ratio).collect()
     });
     PolicyReport {
         policy: name.to_owned(),
