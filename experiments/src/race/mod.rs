@@ -198,8 +198,8 @@ fn policy_report(
     let done: Vec<&RunReport> = seeds.iter().copied().flatten().collect();
     let flat: Vec<Vec<(String, Cell)>> = done.iter().map(|r| flat(r)).collect();
     let wanted = |name: &str| {
-        let is = |w: &str| name == w || (w.ends_with('.') && name.starts_with(w));
-        ESTIMATED.iter().any(|w| is(w))
+        let is = |w: &&str| name == *w || (w.ends_with('.') && name.starts_with(w));
+        ESTIMATED.iter().any(is)
     };
     let names = flat.first().map_or(&[][..], Vec::as_slice);
     let estimates = names
