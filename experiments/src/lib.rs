@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod compare;
 pub mod demo;
+pub mod estimate;
 pub mod failure;
 pub mod interrupt;
 pub mod metrics;

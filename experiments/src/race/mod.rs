@@ -6,10 +6,9 @@
 //! Limits: the best baseline of a rate is picked from the same runs that its ratio is of, which
 //! flatters it; the interval does not know.
 
-mod estimate;
 mod print;
 
-pub use estimate::Estimate;
+pub use crate::estimate::Estimate;
 
 use policies::PRESETS;
 use serde::Serialize;
