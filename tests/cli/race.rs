@@ -61,6 +61,9 @@ fn every_preset_races_and_the_numbers_are_as_by_hand() {
     let makespans = [2.319_558, 4.319_558];
     for ((rate, per_s), makespan) in rates.iter().zip([1.0, 0.5]).zip(makespans) {
         assert_eq!(rate["rate_per_s"], per_s);
+        is(&rate["isolated_s"], 0.319_558);
+        let bound = rate["bound_s"]["mean"].as_f64().expect("a number");
+        assert!(bound > 0.0 && bound <= 0.319_558, "{bound}");
         let raced = rate["policies"].as_array().expect("a list");
         assert_eq!(raced.len(), policies::PRESETS.len());
         for policy in raced {

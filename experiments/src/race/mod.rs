@@ -6,6 +6,7 @@
 //! Limits: the best baseline of a rate is picked from the same runs that its ratio is of, which
 //! flatters it; the interval does not know.
 
+mod limits;
 mod print;
 
 pub use crate::estimate::Estimate;
@@ -23,6 +24,9 @@ use crate::run::{self, Done, Plan};
 /// The policy that the others are compared with.
 const REFERENCE: &str = "mars";
 
+/// The preset that knows the future: no baseline.
+const ORACLE: &str = "srpt-oracle";
+
 /// What is estimated of every run, by its name in reports; a name that ends with a dot is a family.
 const ESTIMATED: [&str; 5] = [
     "latency_s.mean",
@@ -39,7 +43,11 @@ pub struct RateReport {
     pub rate_per_s: f64,
     /// In the order in which they were named.
     pub policies: Vec<PolicyReport>,
-    /// The preset outside the mars family with the lowest mean latency; null without one, or without
+    /// Mean latency of the sessions when each has the machine to itself, seconds.
+    pub isolated_s: Estimate,
+    /// Mean latency that no policy can go below on this load, seconds.
+    pub bound_s: Estimate,
+    /// The preset outside the mars family, and no oracle, with the lowest mean latency; null without one, or without
     /// mars beside it.
     pub best_baseline: Option<Best>,
 }
@@ -99,7 +107,8 @@ pub fn command(args: &RaceArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     );
     note(plan.quiet, &intro);
     let results = run::execute(&plan, interrupt)?;
-    let rates = rates(&plan, &results);
+    let limits = limits::limits(&plan)?;
+    let rates = rates(&plan, &results, &limits);
     let (done, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     if !done.is_empty() {
         let text = print::print(&rates, &plan).map_err(|error| Failure {
@@ -138,12 +147,16 @@ fn run_args(args: &RaceArgs) -> RunArgs {
 }
 
 /// Results come in the order rate, seed, policy.
-fn rates(plan: &Plan, results: &[Result<Done, Failure>]) -> Vec<RateReport> {
+fn rates(
+    plan: &Plan,
+    results: &[Result<Done, Failure>],
+    limits: &[limits::Limits],
+) -> Vec<RateReport> {
     let policies = plan.policies.len();
     let of_rate = results.chunks(policies * plan.seeds.len());
-    let rates = plan.rates.iter().zip(of_rate);
+    let rates = plan.rates.iter().zip(limits).zip(of_rate);
     rates
-        .map(|(&rate_per_s, results)| {
+        .map(|((&rate_per_s, limits), results)| {
             let reports: Vec<Vec<Option<&RunReport>>> = (0..policies)
                 .map(|policy| {
                     let of_policy = results.iter().skip(policy).step_by(policies);
@@ -153,13 +166,18 @@ fn rates(plan: &Plan, results: &[Result<Done, Failure>]) -> Vec<RateReport> {
                 })
                 .collect();
             let names: Vec<&str> = plan.policies.iter().map(|p| p.spec.name.as_str()).collect();
-            rate_report(rate_per_s, &names, &reports)
+            rate_report(rate_per_s, limits, &names, &reports)
         })
         .collect()
 }
 
 /// `reports` by policy, then by seed; `None` for a run that failed.
-fn rate_report(rate_per_s: f64, names: &[&str], reports: &[Vec<Option<&RunReport>>]) -> RateReport {
+fn rate_report(
+    rate_per_s: f64,
+    limits: &limits::Limits,
+    names: &[&str],
+    reports: &[Vec<Option<&RunReport>>],
+) -> RateReport {
     let mars = names.iter().position(|name| *name == REFERENCE);
     let mars = mars.map(|at| reports[at].as_slice());
     let policies: Vec<PolicyReport> = names
@@ -169,7 +187,7 @@ fn rate_report(rate_per_s: f64, names: &[&str], reports: &[Vec<Option<&RunReport
         .collect();
     let is_baseline = |p: &&PolicyReport| {
         let preset = PRESETS.iter().any(|(name, _)| *name == p.policy);
-        preset && !p.policy.starts_with(REFERENCE)
+        preset && !p.policy.starts_with(REFERENCE) && p.policy != ORACLE
     };
     let mean = |p: &PolicyReport| p.estimates.first().and_then(|e| e.estimate.mean);
     let baselines = policies.iter().filter(is_baseline);
@@ -185,6 +203,8 @@ fn rate_report(rate_per_s: f64, names: &[&str], reports: &[Vec<Option<&RunReport
     RateReport {
         rate_per_s,
         policies,
+        isolated_s: limits.isolated_s,
+        bound_s: limits.bound_s,
         best_baseline,
     }
 }
