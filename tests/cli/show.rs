@@ -9,6 +9,15 @@ fn policies_are_listed_shown_and_explained() {
     let at = folder();
     let list = succeed(at.path(), &["policies", "list"]).stdout;
     assert!(list.contains("fcfs") && list.contains("mars"));
+    // Limits are listed as what they are, and cannot be run.
+    assert!(list.contains("bound") && list.contains("isolated"));
+    let refused = run(at.path(), &["run", "--policy", "mars,bound"]);
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("`bound` is a limit"),
+        "{}",
+        refused.stderr
+    );
     let shown = succeed(at.path(), &["policies", "show", "mars"]).stdout;
     assert!(shown.contains("window_max = 30 "), "{shown}");
     assert!(shown.contains("# sessions"), "comments are part of it");

@@ -17,6 +17,18 @@ pub struct Chosen {
     pub toml: String,
 }
 
+/// What no policy can beat: not policies, but what they are held against. Name and meaning.
+pub const LIMITS: [(&str, &str); 2] = [
+    (
+        "isolated",
+        "Limit: every session alone on the machine; `orrery race` prints its mean.",
+    ),
+    (
+        "bound",
+        "Limit: a mean latency that no policy can go below; `orrery race` prints it.",
+    ),
+];
+
 /// Where a policy comes from.
 #[derive(Clone, Debug)]
 enum Origin {
@@ -26,6 +38,12 @@ enum Origin {
 
 impl Origin {
     fn find(name: &str) -> Result<Self, Failure> {
+        if LIMITS.iter().any(|(limit, _)| *limit == name) {
+            return Err(Failure::bad_input(anyhow::anyhow!(
+                "`{name}` is a limit, not a policy that can run\nhint: `orrery race` prints it \
+                 beside the policies"
+            )));
+        }
         let is_preset = PRESETS.iter().any(|(preset, _)| *preset == name);
         let path = Path::new(name);
         let looks_like_file = path

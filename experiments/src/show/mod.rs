@@ -11,6 +11,7 @@ use traces::bundled;
 use crate::cli::{ListWhat, PoliciesWhat};
 use crate::failure::Failure;
 use crate::output::data;
+use crate::run::policies::LIMITS;
 use crate::run::workload::{self, EvidenceCounts, Workload};
 
 /// `orrery policies ...`
@@ -21,9 +22,14 @@ pub fn policies(what: &PoliciesWhat) -> Result<(), Failure> {
     match what {
         PoliciesWhat::List => {
             let mut text = String::new();
+            let names = PRESETS.iter().map(|(name, _)| name.len());
+            let width = names.max().unwrap_or(0);
             for (name, _) in PRESETS {
                 let spec = PolicySpec::preset(name).map_err(Failure::bad_input)?;
-                let _ = writeln!(text, "{name:<12} {}", spec.intent);
+                let _ = writeln!(text, "{name:<width$}  {}", spec.intent);
+            }
+            for (name, meaning) in LIMITS {
+                let _ = writeln!(text, "{name:<width$}  {meaning}");
             }
             data(&text)
         }
