@@ -217,6 +217,7 @@ impl Session {
             started: self.started,
             held: Blocks(self.blocks.len() as u64),
             pinned: self.pin.is_some(),
+            swapped: self.host.is_some(),
             flagged_last: self.flagged_last,
             session_service: self.service,
             turn_service: self.usage.scheduled,

@@ -109,6 +109,7 @@ fn order() -> impl Strategy<Value = Settings> {
     });
     prop_oneof![
         Just(settings(&[("order.kind", "turn-arrival")])),
+        Just(settings(&[("order.kind", "request-arrival")])),
         mars,
         preview,
         program,

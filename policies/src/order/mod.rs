@@ -4,6 +4,7 @@ mod mars_mlfq;
 mod mars_preview;
 mod plas;
 mod program_arrival;
+mod request_arrival;
 mod srpt_oracle;
 mod turn_arrival;
 
@@ -11,6 +12,7 @@ pub use mars_mlfq::{MarsMlfq, MarsMlfqSettings};
 pub use mars_preview::{MarsPreview, MarsPreviewSettings};
 pub use plas::{Plas, PlasSettings};
 pub use program_arrival::{ProgramArrival, ProgramArrivalSettings};
+pub use request_arrival::RequestArrival;
 pub use srpt_oracle::{SrptOrder, SrptOrderSettings};
 pub use turn_arrival::TurnArrival;
 
@@ -31,6 +33,8 @@ pub enum OrderSpec {
     Plas(PlasSettings),
     /// Continuum: sessions in order of arrival, pinned ones first.
     ProgramArrival(ProgramArrivalSettings),
+    /// InferCept: sessions in order of arrival, those with KV first.
+    RequestArrival,
     /// An oracle: the shortest remaining work first.
     SrptOracle(SrptOrderSettings),
 }
@@ -47,6 +51,7 @@ impl OrderSpec {
             Self::MarsPreviewMlfq(settings) => Box::new(MarsPreview::new(settings)?),
             Self::Plas(settings) => Box::new(Plas::new(settings)?),
             Self::ProgramArrival(settings) => Box::new(ProgramArrival::new(settings)),
+            Self::RequestArrival => Box::new(RequestArrival),
             Self::SrptOracle(settings) => Box::new(SrptOrder::new(settings)),
         })
     }

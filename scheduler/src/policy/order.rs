@@ -160,6 +160,8 @@ pub struct TurnView {
     pub held: Blocks,
     /// Whether its session's KV is pinned for it.
     pub pinned: bool,
+    /// Whether host memory holds KV of its session.
+    pub swapped: bool,
     /// Whether the agent's client flagged it as its session's last.
     pub flagged_last: bool,
     /// Tokens computed for the session so far, all turns, recomputation included.
