@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use common::{Sums, archived_files, oracle, plain_files, recordings};
 use serde_json::Value;
-use traces::import::{ImportReport, Imported, Skip, claude_code, collect};
+use traces::import::{ImportReport, Imported, OnBadSession, Recording, Skip, claude_code, collect};
 use traces::{Evidence, TraceError};
 use units::{Nanos, Tokens};
 
@@ -389,4 +389,47 @@ proptest::proptest! {
             }
         }
     }
+}
+
+/// A line of the sub-agent `agent`.
+fn side(mut line: String, agent: &str) -> String {
+    line.pop();
+    line + &format!(r#","isSidechain":true,"agentId":"{agent}"}}"#)
+}
+
+#[test]
+fn a_fault_costs_its_conversation_and_no_other() {
+    let usage = |n| (n, 0, 0, 5);
+    let lines = [
+        prompt(1),
+        block(2, "m1", r#"{"type":"text","text":"x"}"#, usage(10), true),
+        side(prompt(3), "a"),
+        side(block(4, "s1", "", usage(20), true), "a"),
+        side(prompt(5), "b"),
+        side(block(6, "s2", "", usage(1 << 40), true), "b"),
+        side(block(7, "s3", "", usage(30), true), "b"),
+    ];
+    let text = lines.join("\n");
+    let read = |text: &str, on_bad| {
+        let mut input = text.as_bytes();
+        claude_code::IMPORTER.read(Recording::new("f", &mut input).on_bad(on_bad))
+    };
+    let fault = read(&text, OnBadSession::Fail).unwrap_err().to_string();
+    assert!(
+        fault.starts_with("line 6: `message.usage.input_tokens` is 1099511627776"),
+        "{fault}"
+    );
+    let (sessions, report) = read(&text, OnBadSession::Skip).unwrap();
+    let ids: Vec<&str> = sessions.iter().map(|s| &*s.session.id).collect();
+    assert_eq!(ids, ["S", "S/agent-a"]);
+    assert_eq!((report.sessions, report.dropped), (2, 1));
+    assert_eq!(report.dropped_because, [format!("f: {fault}")]);
+    // Nobody can say whose line this was.
+    let cut = text.replace(r#""id":"m1","#, r#""id":"m1,"#);
+    let (sessions, report) = read(&cut, OnBadSession::Skip).unwrap();
+    assert_eq!((sessions.len(), report.sessions, report.dropped), (0, 0, 1));
+    assert!(
+        report.dropped_because[0].starts_with("f: line 2"),
+        "{report:?}"
+    );
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use common::{Sums, archived_files, oracle, plain_files, recordings};
 use serde_json::{Value, json};
-use traces::import::{ImportReport, Imported, Recording, Skip, by_file_name, by_name, mini_swe};
+use traces::import::{
+    ImportReport, Imported, OnBadSession, Recording, Skip, by_name, guess, mini_swe,
+};
 use traces::{Evidence, Known, TraceError};
 use units::{Nanos, Tokens};
 
@@ -212,21 +214,27 @@ fn an_empty_answer_still_has_a_last_token() {
 }
 
 #[test]
-fn the_importer_is_found_by_name_and_ending() {
-    let importer = by_file_name("x/i.traj.json").unwrap();
-    assert_eq!(importer.name, by_name("mini-swe-agent").unwrap().name);
-    assert_eq!(by_file_name("x/i.jsonl").unwrap().name, "claude-code");
-    assert!(by_file_name("x/i.json").is_none());
+fn the_importer_is_found_by_name_and_content() {
     let bytes = trajectory(&[call(100, 6, 0)]);
-    let recording = Recording {
-        input: &mut &bytes[..],
-        name: "f",
-        beside: None,
-    };
-    let (sessions, report) = (importer.run)(recording).unwrap();
+    let importer = guess("anything", &bytes).unwrap();
+    assert_eq!(importer.name, by_name("mini-swe-agent").unwrap().name);
+    let (sessions, report) = importer.read(Recording::new("f", &mut &bytes[..])).unwrap();
     assert_eq!(
         (sessions.len(), report.sessions, &*sessions[0].session.id),
         (1, 1, "i")
+    );
+}
+
+#[test]
+fn a_bad_document_can_be_skipped() {
+    let bytes = trajectory(&[call(0, 6, 0)]);
+    let mut input = &bytes[..];
+    let recording = Recording::new("f", &mut input).on_bad(OnBadSession::Skip);
+    let (sessions, report) = mini_swe::IMPORTER.read(recording).unwrap();
+    assert_eq!((sessions.len(), report.sessions, report.dropped), (0, 0, 1));
+    assert_eq!(
+        report.dropped_because,
+        ["f: document: `turns[0].prompt` is 0 (wanted: at least 1 token)"]
     );
 }
 

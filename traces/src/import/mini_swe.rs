@@ -17,7 +17,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use units::{Nanos, Tokens};
 
-use super::{ImportReport, Imported, Importer, Skip, json, lawful};
+use super::recording::{counted, document};
+use super::{Head, ImportReport, Imported, Importer, Skip, json};
 use crate::error::{Place, TraceError, shown};
 use crate::model::{Known, Session, SharedPrefix, ToolCall, Turn};
 use crate::seconds::from_seconds;
@@ -25,13 +26,23 @@ use crate::seconds::from_seconds;
 /// This importer, for [`super::IMPORTERS`].
 pub const IMPORTER: Importer = Importer {
     name: "mini-swe-agent",
-    ending: ".traj.json",
-    beside: None,
-    run: |recording| {
-        let bytes = super::whole(recording.input)?;
-        import(&bytes, recording.name).map(|(imported, report)| (vec![imported], report))
-    },
+    looks: "a JSON document with `messages` and `trajectory_format` mini-swe-agent-1 or -1.1",
+    recognises,
+    beside: &[],
+    run: |mut recording, sink| document(&mut recording, sink, parse),
 };
+
+/// `trajectory_format` may come after megabytes of messages, so what opens the document has to do.
+fn recognises(head: &Head<'_>) -> bool {
+    head.first().is_some_and(|document| {
+        let format = document.text("trajectory_format");
+        let before_messages = document.has("info.exit_status") && head.name.ends_with(".traj.json");
+        format.is_some_and(|format| format.starts_with("mini-swe-agent"))
+            || document.has("info.mini_version")
+            || (before_messages && !document.has("trajectory"))
+            || document.has("messages[].extra.response.usage")
+    })
+}
 
 /// Reads one trajectory. `name` becomes the session's id where the recording has no instance id.
 ///
@@ -39,6 +50,10 @@ pub const IMPORTER: Importer = Importer {
 /// [`TraceError`] with the line and column of broken JSON, or with the path of a field that is
 /// missing or impossible.
 pub fn import(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), TraceError> {
+    counted(Place::Document, parse(bytes, name))
+}
+
+fn parse(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), TraceError> {
     let trajectory: Trajectory = json::parse(Place::Document, bytes)?;
     if let Some(format) = &trajectory.format
         && format != "mini-swe-agent-1"
@@ -100,8 +115,6 @@ pub fn import(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), Trac
         turns,
         model,
     };
-    let session = lawful(session, Place::Document)?;
-    report.count(&session);
     let began = trajectory.began();
     Ok((Imported { session, began }, report))
 }

@@ -1,32 +1,37 @@
 //! Importers: other tools' recordings, turned into sessions.
 //!
-//! What: one file for each source format; [`Imported`] and [`ImportReport`] are what all of them
-//! give back, and [`collect`] makes one workload of many recordings.
+//! What: one file (or folder) for each source format; [`Importer`] is what all of them look like from
+//! outside, [`guess`] finds the one for a file, [`Imported`] and [`ImportReport`] are what they give
+//! back, and [`collect`] makes one workload of many recordings.
 //! Why: the traps of a source (repeated usage, placeholder counts, averages that look like readings)
 //! belong in one place, and whatever is estimated or left out is counted, never silently dropped.
-//! Limits: a recording is held as numbers while it is read; its text is dropped line by line.
+//! Limits: one session is held as numbers while it is read; its text is dropped line by line.
 
 pub mod claude_code;
 pub mod mini_swe;
 
 mod clock;
+mod guess;
+mod head;
 mod json;
+mod recording;
 mod report;
 
+pub use guess::{Unrecognised, guess};
+pub use head::{Facts, HEAD_BYTES, Head};
+pub use recording::{Folder, OnBadSession, Recording, Sink, fits};
 pub use report::{ImportReport, Skip};
-
-use std::io::{BufRead, Read};
 
 use units::Nanos;
 
-use crate::error::{Place, TraceError};
-use crate::lines::LINE_LIMIT;
+use crate::error::TraceError;
 use crate::model::Session;
 
-/// Every importer, for a command line to choose from by name or by a file's ending.
+/// Every importer, for a command line to choose from by name.
 pub const IMPORTERS: &[Importer] = &[claude_code::IMPORTER, mini_swe::IMPORTER];
 
-/// What reading one recording gives: its sessions, and what was read, estimated and left out.
+/// What reading one recording as a whole gives: its sessions, and what was read, estimated and left
+/// out.
 pub type ImportResult = Result<(Vec<Imported>, ImportReport), TraceError>;
 
 /// One source format.
@@ -34,43 +39,35 @@ pub type ImportResult = Result<(Vec<Imported>, ImportReport), TraceError>;
 pub struct Importer {
     /// What a command line calls it.
     pub name: &'static str,
-    /// What its files' names end with.
-    pub ending: &'static str,
-    /// Name of a file in the same folder that tells more about the recording, if the source has one.
-    pub beside: Option<&'static str>,
-    /// Reads one recording.
-    pub run: fn(Recording<'_>) -> ImportResult,
+    /// What a recording of this format looks like, for a person: the end of "wanted ...".
+    pub looks: &'static str,
+    /// Whether a file that begins like this is one. Formats must not overlap: [`guess`] wants one.
+    pub recognises: fn(&Head<'_>) -> bool,
+    /// Files beside the recording that the importer asks its [`Folder`] for, as patterns of [`fits`].
+    /// They are parts of the recording and no recordings of their own.
+    pub beside: &'static [&'static str],
+    /// Reads one recording, and gives its sessions to the sink as they are complete.
+    pub run: fn(Recording<'_>, Sink<'_>) -> Result<ImportReport, TraceError>,
 }
 
-/// What an [`Importer`] gets: the opened files.
-pub struct Recording<'a> {
-    /// The recording.
-    pub input: &'a mut dyn BufRead,
-    /// A name for sessions that have none of their own, such as the file's.
-    pub name: &'a str,
-    /// The content of the file [`Importer::beside`], where there is one.
-    pub beside: Option<&'a [u8]>,
-}
-
-impl std::fmt::Debug for Recording<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recording")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+impl Importer {
+    /// Reads one recording into memory.
+    ///
+    /// # Errors
+    /// [`TraceError`] with place and field.
+    pub fn read(&self, recording: Recording<'_>) -> ImportResult {
+        let mut sessions = Vec::new();
+        let report = (self.run)(recording, &mut |imported| {
+            sessions.push(imported);
+            Ok(())
+        })?;
+        Ok((sessions, report))
     }
 }
 
 /// The importer called `name`.
 pub fn by_name(name: &str) -> Option<&'static Importer> {
     IMPORTERS.iter().find(|importer| importer.name == name)
-}
-
-/// The importer whose ending the file's name has; the longest such ending decides.
-pub fn by_file_name(file: &str) -> Option<&'static Importer> {
-    let fitting = IMPORTERS
-        .iter()
-        .filter(|importer| file.ends_with(importer.ending));
-    fitting.max_by_key(|importer| importer.ending.len())
 }
 
 /// A session as a recording tells it, with its place in real time.
@@ -97,29 +94,4 @@ pub fn collect(imported: Vec<Imported>) -> Vec<Session> {
         i.session
     });
     placed.collect()
-}
-
-/// The whole of a recording that is one document.
-fn whole(input: &mut dyn BufRead) -> Result<Vec<u8>, TraceError> {
-    let place = Place::Document;
-    let mut bytes = Vec::new();
-    input
-        .take(LINE_LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|source| TraceError::Read { place, source })?;
-    if bytes.len() as u64 > LINE_LIMIT {
-        return Err(TraceError::LineTooLong {
-            place,
-            limit: LINE_LIMIT,
-        });
-    }
-    Ok(bytes)
-}
-
-/// Checks a finished session, so that no importer hands out what the model forbids.
-fn lawful(session: Session, place: Place) -> Result<Session, TraceError> {
-    match session.check() {
-        Ok(()) => Ok(session),
-        Err(broken) => Err(TraceError::Unlawful { place, broken }),
-    }
 }

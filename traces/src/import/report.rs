@@ -59,9 +59,17 @@ pub struct ImportReport {
     pub unknown_walls: u64,
     /// Tool calls whose CPU time the recording does not tell.
     pub unknown_cpu: u64,
-    /// What was left out, by reason.
+    /// What was left out of sessions, by reason.
     pub skipped: BTreeMap<Skip, u64>,
+    /// Sessions that could not be read and were left out whole, under
+    /// [`OnBadSession::Skip`](super::OnBadSession::Skip).
+    pub dropped: u64,
+    /// Why, for the first of them: recording, place, field and value.
+    pub dropped_because: Vec<String>,
 }
+
+/// So many reasons for dropped sessions are kept.
+const REASONS: usize = 20;
 
 /// So many line types are told apart; a file of random ones must not fill the memory.
 const LINE_TYPES: usize = 64;
@@ -80,6 +88,18 @@ impl ImportReport {
         self.unknown_cpu += other.unknown_cpu;
         for (skip, count) in other.skipped {
             *self.skipped.entry(skip).or_default() += count;
+        }
+        self.dropped += other.dropped;
+        let room = REASONS.saturating_sub(self.dropped_because.len());
+        self.dropped_because
+            .extend(other.dropped_because.into_iter().take(room));
+    }
+
+    /// Counts one session that is left out whole.
+    pub(super) fn drop_session(&mut self, reason: String) {
+        self.dropped += 1;
+        if self.dropped_because.len() < REASONS {
+            self.dropped_because.push(reason);
         }
     }
 

@@ -37,17 +37,35 @@ use units::Nanos;
 use self::chain::Chain;
 use self::cpu::CpuCurve;
 use self::line::{Body, Head};
-use super::{ImportReport, ImportResult, Imported, Importer, Skip, clock, json, lawful};
+use super::recording::Out;
+use super::{
+    Head as FileHead, ImportReport, ImportResult, Imported, Importer, OnBadSession, Recording,
+    Sink, Skip, clock, json,
+};
 use crate::error::{Place, TraceError, shown};
 use crate::lines::Lines;
 
 /// This importer, for [`super::IMPORTERS`].
 pub const IMPORTER: Importer = Importer {
     name: "claude-code",
-    ending: ".jsonl",
-    beside: Some("resources.json"),
-    run: |recording| import(recording.input, recording.name, recording.beside),
+    looks: "JSON lines with `type`, `sessionId` and, on some, `message`",
+    recognises,
+    beside: &[RESOURCES],
+    run,
 };
+
+/// The CPU readings that some recordings have beside them.
+const RESOURCES: &str = "resources.json";
+
+fn recognises(head: &FileHead<'_>) -> bool {
+    head.any(|line| {
+        let of_type = |kinds: &[&str]| line.text("type").is_some_and(|kind| kinds.contains(&kind));
+        (of_type(&["user", "assistant"]) && line.has_all(&["message", "sessionId"]))
+            || (of_type(&["summary"]) && line.has("leafUuid"))
+            || (of_type(&["file-history-snapshot"]) && line.has("messageId"))
+            || line.has_all(&["type", "sessionId"])
+    })
+}
 
 /// Reads one transcript, and the CPU readings beside it (`resources.json`) where there are any.
 ///
@@ -57,41 +75,67 @@ pub const IMPORTER: Importer = Importer {
 ///
 /// # Errors
 /// [`TraceError`] with the line and field, or with the path in `resources`.
-pub fn import(transcript: impl BufRead, name: &str, resources: Option<&[u8]>) -> ImportResult {
-    let cpu = resources.map(CpuCurve::parse).transpose()?;
-    let mut file = Transcript::default();
-    let mut lines = Lines::new(transcript);
+pub fn import(mut transcript: impl BufRead, name: &str, resources: Option<&[u8]>) -> ImportResult {
+    let mut folder = BTreeMap::new();
+    if let Some(resources) = resources {
+        folder.insert(RESOURCES.to_owned(), resources.to_vec());
+    }
+    IMPORTER.read(Recording::new(name, &mut transcript).with_folder(&mut folder))
+}
+
+/// A line that cannot be assigned to a conversation costs the file, any other fault its conversation.
+fn run(mut recording: Recording<'_>, sink: Sink<'_>) -> Result<ImportReport, TraceError> {
+    let mut out = Out::new(&recording, sink);
+    let name = recording.name;
+    let (cpu, transcript) = match read(&mut recording) {
+        Ok(parts) => parts,
+        Err(error) => {
+            out.fault(error)?;
+            return Ok(out.finish());
+        }
+    };
+    out.report().absorb(transcript.report);
+    let main_id = transcript.session_id.as_deref().unwrap_or(name);
+    for (chain, fault) in transcript.chains {
+        let place = chain.place();
+        if let Some(fault) = fault {
+            out.fault(fault)?;
+        } else if chain.is_empty() {
+            out.report().skip(Skip::NoCalls);
+        } else {
+            let imported = Imported {
+                session: chain.session(main_id, cpu.as_ref()),
+                began: chain.began(),
+            };
+            out.put(place, Ok((imported, ImportReport::default())))?;
+        }
+    }
+    Ok(out.finish())
+}
+
+fn read(recording: &mut Recording<'_>) -> Result<(Option<CpuCurve>, Transcript), TraceError> {
+    let cpu = match recording.beside(RESOURCES)? {
+        Some(bytes) => Some(CpuCurve::parse(&bytes)?),
+        None => None,
+    };
+    let mut file = Transcript {
+        keep_going: recording.on_bad == OnBadSession::Skip,
+        ..Transcript::default()
+    };
+    let mut lines = Lines::new(&mut recording.input);
     while let Some((place, line)) = lines.next_line()? {
         file.read(place, line)?;
     }
-    let Transcript {
-        chains,
-        mut report,
-        session_id,
-        ..
-    } = file;
-    let main_id = session_id.as_deref().unwrap_or(name).to_owned();
-    let mut imported = Vec::new();
-    for chain in chains {
-        if chain.is_empty() {
-            report.skip(Skip::NoCalls);
-            continue;
-        }
-        let place = chain.place();
-        let session = lawful(chain.session(&main_id, cpu.as_ref()), place)?;
-        report.count(&session);
-        imported.push(Imported {
-            session,
-            began: chain.began(),
-        });
-    }
-    Ok((imported, report))
+    Ok((cpu, file))
 }
 
 /// A transcript while it is read: its conversations, as numbers.
 #[derive(Default)]
 struct Transcript {
-    chains: Vec<Chain>,
+    /// Each with its first fault, after which it is not read on.
+    chains: Vec<(Chain, Option<TraceError>)>,
+    /// Whether a fault of one conversation spares the others.
+    keep_going: bool,
     /// Index of each conversation by its key.
     by_key: BTreeMap<String, usize>,
     /// Key of the sub-agent that a line belongs to, by the line's uuid.
@@ -112,13 +156,34 @@ impl Transcript {
         if self.session_id.is_none() {
             self.session_id.clone_from(&head.session_id);
         }
-        let time = timestamp(&head, place)?;
-        let body: Body = json::parse(place, line)?;
         let index = match self.by_key.get(&key) {
             Some(&index) => index,
             None => self.open(key, place, &head),
         };
-        let chain = &mut self.chains[index];
+        if self.chains[index].1.is_some() {
+            return Ok(());
+        }
+        match self.take(index, place, kind, &head, line) {
+            Err(fault) if self.keep_going => {
+                self.chains[index].1 = Some(fault);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Takes a line of the conversation `index`.
+    fn take(
+        &mut self,
+        index: usize,
+        place: Place,
+        kind: &str,
+        head: &Head,
+        line: &[u8],
+    ) -> Result<(), TraceError> {
+        let time = timestamp(head, place)?;
+        let body: Body = json::parse(place, line)?;
+        let chain = &mut self.chains[index].0;
         match (kind, body.message) {
             ("assistant", Some(message)) => {
                 chain.assistant(place, time, message, &mut self.report)?;
@@ -136,14 +201,15 @@ impl Transcript {
 
     /// Starts the conversation `key` and gives its index.
     fn open(&mut self, key: String, place: Place, head: &Head) -> usize {
-        let sides = self.chains.iter().filter(|chain| chain.is_side()).count();
+        let sides = self.chains.iter().filter(|(chain, _)| chain.is_side());
+        let sides = sides.count();
         let side = (!key.is_empty()).then(|| match &head.agent_id {
             Some(agent) => format!("agent-{agent}"),
             None => format!("side-{}", sides + 1),
         });
         self.by_key.insert(key, self.chains.len());
         self.chains
-            .push(Chain::new(place, side, head.version.clone()));
+            .push((Chain::new(place, side, head.version.clone()), None));
         self.chains.len() - 1
     }
 

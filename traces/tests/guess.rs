@@ -1,0 +1,66 @@
+//! Every recording is taken by its own importer and by no other, wherever its head is cut.
+
+mod common;
+
+use common::{plain_files, recordings};
+use traces::import::{HEAD_BYTES, IMPORTERS, by_name, guess};
+
+/// Which importer each folder of recordings is for, by the end of the files' names.
+const FOLDERS: &[(&str, &str, &str)] = &[
+    ("agentcgroup-claude-code", "trace.jsonl", "claude-code"),
+    ("agtrace-samples", "claude_agent.jsonl", "claude-code"),
+    ("mini-swe-agent-gemini3pro", ".traj.json", "mini-swe-agent"),
+];
+
+#[test]
+fn every_recording_is_recognised() {
+    let Some(folder) = recordings() else { return };
+    for (source, ending, importer) in FOLDERS {
+        let files = plain_files(&folder.join(source));
+        let mut seen = 0;
+        for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(ending)) {
+            let head = &bytes[..bytes.len().min(HEAD_BYTES)];
+            let guessed = guess(name, head).map(|importer| importer.name);
+            assert_eq!(guessed.as_ref(), Ok(importer), "{name}");
+            seen += 1;
+        }
+        assert!(seen > 0, "{source} has files");
+    }
+}
+
+/// Files that lie beside recordings, and are none.
+#[test]
+fn what_is_no_recording_is_not_taken_for_one() {
+    for (name, head) in [
+        ("a.jsonl", &b""[..]),
+        ("a.jsonl", b"{\"a\":1}"),
+        (
+            "tool_calls.json",
+            b"[{\"timestamp\":\"2026\",\"tool\":\"Bash\",\"id\":\"x\"}]",
+        ),
+        (
+            "resources.json",
+            b"{\"samples\":[{\"epoch\":1.0}],\"summary\":{}}",
+        ),
+        (
+            "README.md",
+            b"# mini-swe-agent-1 messages trajectory_format",
+        ),
+        ("x.traj.json", b"\xFF\xFE{\x00\"\x00"),
+    ] {
+        let unrecognised = guess(name, head).unwrap_err();
+        assert!(unrecognised.taken_by.is_empty(), "{name}: {unrecognised}");
+        let text = unrecognised.to_string();
+        for importer in IMPORTERS {
+            assert!(text.contains(&format!("{}: wanted {}", importer.name, importer.looks)));
+        }
+    }
+}
+
+#[test]
+fn names_are_unique_and_found() {
+    for importer in IMPORTERS {
+        assert_eq!(by_name(importer.name).unwrap().looks, importer.looks);
+    }
+    assert!(by_name("claude").is_none());
+}
