@@ -2,7 +2,7 @@
 //!
 //! What: [`model`] is a session in token counts and durations; [`mod@format`] reads and writes it;
 //! [`import`] turns other tools' recordings into it; [`fill`] draws what a recording does not say;
-//! [`bundled`] ships real sessions.
+//! [`bundled`] ships real sessions; [`stats`] describes a trace, [`ops`] makes traces of traces.
 //! Why: every experiment starts from one description of the work, checked once ([`validate`]), so a
 //! number in a figure can be traced to a line of a recording or to a named fit.
 //! Limits: no text of prompts or tools is kept. Nothing here opens a file or reads a clock: callers
@@ -15,7 +15,9 @@ pub mod fit;
 pub mod format;
 pub mod import;
 pub mod model;
+pub mod ops;
 pub mod rng;
+pub mod stats;
 pub mod validate;
 
 mod lines;
