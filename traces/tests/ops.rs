@@ -51,7 +51,7 @@ fn session(id: &str, turns: Vec<Turn>) -> Session {
 /// Prompt added and output, share reused of what can be, wall time, threads, pause.
 type Step = (u64, u64, u64, Option<u64>, u32, Option<u64>);
 
-fn built(id: String, arrival: Option<u64>, steps: Vec<Step>) -> Session {
+fn built(id: &str, arrival: Option<u64>, steps: Vec<Step>) -> Session {
     let mut turns: Vec<Turn> = Vec::new();
     for (added, output, share, wall, threads, think) in steps {
         let reached = turns
@@ -71,7 +71,7 @@ fn built(id: String, arrival: Option<u64>, steps: Vec<Step>) -> Session {
     }
     Session {
         arrival: arrival.map(ms),
-        ..session(&id, turns)
+        ..session(id, turns)
     }
 }
 
@@ -91,7 +91,7 @@ fn sessions(most: usize) -> impl Strategy<Value = Vec<Session>> {
     vec((option::of(0..1_000_000_u64), vec(step(), 1..8)), 1..most).prop_map(|all| {
         let numbered = all.into_iter().enumerate();
         numbered
-            .map(|(i, (arrival, steps))| built(format!("s{i}"), arrival, steps))
+            .map(|(i, (arrival, steps))| built(&format!("s{i}"), arrival, steps))
             .collect()
     })
 }
@@ -215,12 +215,12 @@ fn filters_by_hand() {
     let mut big = session("big", vec![turn(100, 0, 11), turn(111, 111, 1)]);
     big.model = Some("opus".into());
     let small = session("small", vec![turn(10, 0, 1)]);
-    let pass = |filter: Filter| (filter.passes(&big), filter.passes(&small));
+    let pass = |filter: &Filter| (filter.passes(&big), filter.passes(&small));
     let none = Filter::default;
-    assert_eq!(pass(none()), (true, true));
+    assert_eq!(pass(&none()), (true, true));
     let min_turns = Some(2);
     assert_eq!(
-        pass(Filter {
+        pass(&Filter {
             min_turns,
             ..none()
         }),
@@ -228,7 +228,7 @@ fn filters_by_hand() {
     );
     let max_turns = Some(1);
     assert_eq!(
-        pass(Filter {
+        pass(&Filter {
             max_turns,
             ..none()
         }),
@@ -237,10 +237,10 @@ fn filters_by_hand() {
     // The largest KV: 111 + 1 - 1.
     for (most, big_passes) in [(110, false), (111, true)] {
         let max_peak = Some(Tokens(most));
-        assert_eq!(pass(Filter { max_peak, ..none() }), (big_passes, true));
+        assert_eq!(pass(&Filter { max_peak, ..none() }), (big_passes, true));
     }
     let model = Some("opus".to_owned());
-    assert_eq!(pass(Filter { model, ..none() }), (true, false));
+    assert_eq!(pass(&Filter { model, ..none() }), (true, false));
 }
 
 /// Steps of the recording: after turn 0 a tool of 2 s, 30 tokens observed, 5 out; after turn 1 a
