@@ -13,6 +13,7 @@ pub mod error;
 pub mod fill;
 pub mod fit;
 pub mod format;
+pub mod generate;
 pub mod import;
 pub mod model;
 pub mod ops;

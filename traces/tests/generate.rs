@@ -1,0 +1,47 @@
+//! Generated sessions: lawful, a function of seed and index, and as described.
+
+use traces::Evidence;
+use traces::generate::{PRESETS, Spec, preset};
+
+#[test]
+fn every_preset_can_be_read_and_generates_lawful_sessions() {
+    for (name, _) in PRESETS {
+        let spec = preset(name).expect("a preset");
+        assert_eq!(&*spec.name, *name);
+        assert!(!spec.about.is_empty() && !spec.sources.is_empty(), "{name}");
+        for session in spec.sessions(1, 300) {
+            assert_eq!(session.check(), Ok(()), "{}", session.id);
+            let calls = session.turns.iter().flat_map(|turn| &turn.tools);
+            for call in calls {
+                assert_eq!(call.wall.map(|w| w.evidence), Some(Evidence::Drawn));
+                assert_eq!(call.cpu.map(|c| c.evidence), Some(Evidence::Drawn));
+            }
+            assert!(
+                session
+                    .turns
+                    .iter()
+                    .all(|t| t.output.evidence == Evidence::Drawn)
+            );
+        }
+    }
+    assert!(preset("no such").is_none());
+}
+
+#[test]
+fn a_session_depends_on_seed_and_index_alone() {
+    for (name, _) in PRESETS {
+        let spec = preset(name).expect("a preset");
+        let all: Vec<_> = spec.sessions(7, 20).collect();
+        for index in (0..20).rev() {
+            let at = usize::try_from(index).unwrap();
+            assert_eq!(spec.session(7, index), all[at]);
+        }
+        assert_ne!(spec.session(8, 0).turns, all[0].turns);
+    }
+}
+
+#[test]
+fn a_description_needs_a_name() {
+    let refused = Spec::from_toml("turns = 1").unwrap_err().to_string();
+    assert!(refused.contains("`first_prompt` is missing"), "{refused}");
+}
