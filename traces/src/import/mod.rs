@@ -9,6 +9,7 @@
 
 pub mod claude_code;
 pub mod mini_swe;
+pub mod swe_agent;
 
 mod clock;
 mod guess;
@@ -28,7 +29,11 @@ use crate::error::TraceError;
 use crate::model::Session;
 
 /// Every importer, for a command line to choose from by name.
-pub const IMPORTERS: &[Importer] = &[claude_code::IMPORTER, mini_swe::IMPORTER];
+pub const IMPORTERS: &[Importer] = &[
+    claude_code::IMPORTER,
+    mini_swe::IMPORTER,
+    swe_agent::IMPORTER,
+];
 
 /// What reading one recording as a whole gives: its sessions, and what was read, estimated and left
 /// out.

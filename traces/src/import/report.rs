@@ -22,6 +22,8 @@ pub enum Skip {
     FinalCommand,
     /// A command that the client never started.
     NotExecuted,
+    /// A model call whose answer the client could not use and asked for again.
+    Retry,
 }
 
 impl fmt::Display for Skip {
@@ -33,6 +35,7 @@ impl fmt::Display for Skip {
             Self::UnmatchedResult => f.write_str("tool result without a call"),
             Self::NoCalls => f.write_str("conversation without a model call"),
             Self::FinalCommand => f.write_str("command after the last model call"),
+            Self::Retry => f.write_str("model call that was asked again"),
             Self::NotExecuted => f.write_str("command that was not executed"),
         }
     }
@@ -47,6 +50,8 @@ pub struct ImportReport {
     pub children: u64,
     /// Model calls.
     pub turns: u64,
+    /// Prompt counts computed from the session's sum, because the recording has none of each call.
+    pub estimated_prompts: u64,
     /// Output counts computed from the text, because the recording has none that is final.
     pub estimated_outputs: u64,
     /// Model calls for which the recorded server does not say what it had cached.
@@ -80,6 +85,7 @@ impl ImportReport {
         self.sessions += other.sessions;
         self.children += other.children;
         self.turns += other.turns;
+        self.estimated_prompts += other.estimated_prompts;
         self.estimated_outputs += other.estimated_outputs;
         self.unknown_cached += other.unknown_cached;
         self.broken_prefixes += other.broken_prefixes;
@@ -124,6 +130,14 @@ impl ImportReport {
 
     /// Counts one part that is left out.
     pub(super) fn skip(&mut self, reason: Skip) {
+        self.skip_many(reason, 1);
+    }
+
+    /// Counts `count` parts that are left out.
+    pub(super) fn skip_many(&mut self, reason: Skip, count: u64) {
+        if count == 0 {
+            return;
+        }
         let reason = match reason {
             Skip::LineType(name)
                 if self.skipped.len() >= LINE_TYPES
@@ -133,6 +147,6 @@ impl ImportReport {
             }
             other => other,
         };
-        *self.skipped.entry(reason).or_default() += 1;
+        *self.skipped.entry(reason).or_default() += count;
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn text_at(value: &Value, key: &str) -> String {
 /// Whether a file is a recording (and no licence or note).
 fn is_recording(path: &Path) -> bool {
     path.extension()
-        .is_some_and(|end| end == "json" || end == "jsonl")
+        .is_some_and(|end| ["json", "jsonl", "traj"].iter().any(|e| end == *e))
 }
 
 /// The plain sample files of a source, by path within it.
