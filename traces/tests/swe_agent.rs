@@ -13,7 +13,7 @@ fn every_recording_agrees_with_the_oracle() {
     let Some(folder) = recordings() else { return };
     let oracle = oracle(&folder, "swe-agent");
     for (file, records) in &oracle {
-        let bytes = std::fs::read(folder.join("swe-agent").join(file)).expect(file);
+        let bytes = common::file(&folder, &format!("swe-agent/{file}"));
         let (ours, report) = swe_agent::import(&bytes, file).expect(file);
         let turns = &ours.session.turns;
         let record = &records[0];
@@ -63,7 +63,7 @@ fn message(role: &str, chars: usize) -> Value {
 }
 
 /// Prompts of 100, 160 and 200 characters, answers of 40, 30 and 10.
-fn document(steps: [Value; 3], sent: u64, received: u64, calls: u64) -> Value {
+fn document(steps: &[Value; 3], sent: u64, received: u64, calls: u64) -> Value {
     json!({"environment": "e", "trajectory": steps,
         "history": [message("system", 90), message("user", 10), message("assistant", 40),
             message("user", 20), message("assistant", 30), message("user", 10),
@@ -83,7 +83,7 @@ fn steps(times: [Option<f64>; 3]) -> [Value; 3] {
 
 #[test]
 fn session_totals_are_split_by_characters() {
-    let (ours, report) = import(&document(steps([Some(0.25); 3]), 92, 80, 4));
+    let (ours, report) = import(&document(&steps([Some(0.25); 3]), 92, 80, 4));
     let turns = &ours.session.turns;
     // 92 over 460 characters, 80 over 80.
     let tokens = |turn: &traces::Turn| (turn.prompt.0, turn.reused.0, turn.output.value.0);
@@ -101,7 +101,7 @@ fn session_totals_are_split_by_characters() {
 
 #[test]
 fn without_totals_characters_are_the_measure() {
-    let (ours, _) = import(&document(steps([None; 3]), 0, 0, 3));
+    let (ours, _) = import(&document(&steps([None; 3]), 0, 0, 3));
     let turns = &ours.session.turns;
     assert_eq!(turns[0].prompt, Tokens(23)); // 100 / 4.42, rounded up
     assert_eq!(turns[2].output, Known::estimated(Tokens(3)));
@@ -118,7 +118,7 @@ fn a_recorded_prompt_shows_what_a_history_processor_cut() {
     steps[0]["query"] = json!([system, task]);
     steps[1]["query"] = json!([system, task, answer, seen]);
     steps[2]["messages"] = json!([system, task, answer, cut, message("assistant", 50)]);
-    let (ours, _) = import(&document(steps, 460, 80, 3));
+    let (ours, _) = import(&document(&steps, 460, 80, 3));
     let tokens: Vec<_> = ours
         .session
         .turns
@@ -133,7 +133,7 @@ fn a_recorded_prompt_shows_what_a_history_processor_cut() {
 fn steps_that_the_client_made_up_are_no_calls() {
     let mut made_up = steps([Some(0.25), Some(0.25), Some(0.0)]);
     made_up[2]["action"] = json!("");
-    let (ours, report) = import(&document(made_up, 100, 80, 2));
+    let (ours, report) = import(&document(&made_up, 100, 80, 2));
     assert_eq!(
         (ours.session.turns.len(), report.skipped[&Skip::Synthetic]),
         (2, 1)
@@ -141,7 +141,7 @@ fn steps_that_the_client_made_up_are_no_calls() {
     let mut limit = steps([None; 3]);
     limit[2]["action"] = json!("exit_cost");
     assert_eq!(
-        import(&document(limit, 100, 80, 2)).0.session.turns.len(),
+        import(&document(&limit, 100, 80, 2)).0.session.turns.len(),
         2
     );
 }
@@ -156,18 +156,18 @@ fn bad_documents_are_named() {
     let times = |time: Value| {
         let mut steps = steps([None; 3]);
         steps[1]["execution_time"] = time;
-        document(steps, 10, 10, 3)
+        document(&steps, 10, 10, 3)
     };
     for time in [json!(-1.0), json!("soon"), json!(1e300)] {
         assert!(fault(times(time)).starts_with("document: `trajectory[1].execution_time` is "),);
     }
-    let mut sent = document(steps([None; 3]), 10, 10, 3);
+    let mut sent = document(&steps([None; 3]), 10, 10, 3);
     sent["info"]["model_stats"]["tokens_sent"] = json!(-7);
     assert_eq!(
         fault(sent),
         "document: `info.model_stats.tokens_sent` is -7 (wanted: a whole number from 0 to 2^48)"
     );
-    let fat = document(steps([None; 3]), 1 << 40, 10, 3);
+    let fat = document(&steps([None; 3]), 1 << 40, 10, 3);
     assert!(fault(fat).contains("`turns[0].prompt` is 239024266907 tokens (wanted: at most"));
     assert!(fault(json!({"trajectory": []})).starts_with("document: `trajectory` is missing"));
     assert!(fault(json!({"history": []})).contains("missing field `trajectory`"));

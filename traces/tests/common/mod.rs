@@ -100,6 +100,11 @@ pub(crate) fn archived_files(source: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// One file of the recordings.
+pub(crate) fn file(folder: &Path, name: &str) -> Vec<u8> {
+    std::fs::read(folder.join(name)).expect("a recording")
+}
+
 /// What importer and oracle have to agree on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sums {
