@@ -13,6 +13,7 @@
 //! ```
 
 mod admit;
+mod check;
 mod config;
 mod counters;
 mod decision;

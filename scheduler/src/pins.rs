@@ -250,30 +250,42 @@ impl Scheduler {
                 .expect("as above")
                 .stale_from = from;
         }
-        let sum = self.freed_by_stale(now, &[]);
+        let sum = self.freed_by_stale(now, &[], &[]);
         self.stale.known = Some((version, next, sum));
         sum
     }
 
-    /// The same, less what the waiting turn in `slot` would hit: that it takes over, it cannot also
-    /// build on it.
+    /// The same as far as it makes room for the waiting turn in `slot`: less what the turn would hit
+    /// (that it takes over, it cannot also build on it), and with what only its own pin and stale ones
+    /// hold but it would not hit.
     pub(crate) fn stale_blocks_for(&mut self, now: Time, slot: u32) -> Blocks {
         let sum = self.stale_blocks(now);
         let s = &self.sessions[slot];
+        if s.pin.is_some() {
+            // It takes over its own copy, which no stale pin holds alone. What it does not take over
+            // others may hold only if the context was cut back below a shared opening.
+            let hit = usize::try_from(s.hit.get()).unwrap_or(usize::MAX);
+            let is_shared = |&&b: &&BlockId| self.pool.holders(b) > 1;
+            let surplus: Vec<BlockId> = s.blocks[hit..].iter().filter(is_shared).copied().collect();
+            if surplus.is_empty() {
+                return sum;
+            }
+            return self.freed_by_stale(now, &[], &surplus);
+        }
         let shared = s.lineage.shared().min(s.hit).get();
-        // With a pin of its own it takes over its own copy, which no stale pin holds alone.
-        if sum == Blocks::ZERO || shared == 0 || s.pin.is_some() {
+        if sum == Blocks::ZERO || shared == 0 {
             return sum;
         }
         let hits: Vec<BlockId> = (0..shared)
             .filter_map(|k| self.pool.lookup(s.lineage.at(k, s.id).0))
             .collect();
-        self.freed_by_stale(now, &hits)
+        self.freed_by_stale(now, &hits, &[])
     }
 
-    /// Blocks that nobody but stale pins holds, without those in `except`.
-    fn freed_by_stale(&self, now: Time, except: &[BlockId]) -> Blocks {
-        let mut own = 0;
+    /// Blocks that nobody but stale pins holds, without those in `except`; one in `own` may have one
+    /// holder more.
+    fn freed_by_stale(&self, now: Time, except: &[BlockId], own: &[BlockId]) -> Blocks {
+        let mut alone = 0;
         // Only a shared opening can have several holders.
         let mut shared: BTreeMap<BlockId, u32> = BTreeMap::new();
         for &id in &self.pinned {
@@ -285,16 +297,19 @@ impl Scheduler {
             }
             let opening = usize::try_from(s.lineage.shared().get()).unwrap_or(usize::MAX);
             let opening = opening.min(s.blocks.len());
-            own += s.blocks.len() - opening;
+            alone += s.blocks.len() - opening;
             for &block in &s.blocks[..opening] {
                 *shared.entry(block).or_default() += 1;
             }
         }
         let freed = shared
             .iter()
-            .filter(|&(&block, &pins)| self.pool.holders(block) == pins && !except.contains(&block))
+            .filter(|&(block, &pins)| {
+                let soft = pins + u32::from(own.contains(block));
+                self.pool.holders(*block) == soft && !except.contains(block)
+            })
             .count();
-        Blocks((own + freed) as u64)
+        Blocks((alone + freed) as u64)
     }
 
     /// Ends one pin for somebody who needs blocks: stale ones first, then the least valuable.

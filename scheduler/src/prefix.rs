@@ -54,8 +54,15 @@ impl Scheduler {
             }
             _ => Blocks::ZERO,
         };
+        let waiting = if s.state == State::Waiting {
+            owed
+        } else {
+            Blocks::ZERO
+        };
         self.owed = self.owed + owed - s.owed;
-        self.sessions[slot].owed = owed;
+        self.owed_waiting = self.owed_waiting + waiting - s.owed_waiting;
+        let s = &mut self.sessions[slot];
+        (s.owed, s.owed_waiting) = (owed, waiting);
     }
 
     /// The last copy of some content is gone: whoever waits for it will compute it again.
@@ -117,6 +124,7 @@ impl Scheduler {
     pub(crate) fn rerank_waiting(&mut self, now: Time, slot: u32) {
         let s = &self.sessions[slot];
         self.waiting.remove(s.rank, s.id);
+        self.waiting_moved = true;
         self.rank_waiting(now, slot);
     }
 

@@ -262,7 +262,8 @@ impl Scheduler {
             phase: wanted.phase,
             samples: wanted.tokens == s.missing(),
         });
-        if wanted.phase == Phase::Prefill {
+        // Most decodes owe nothing: only one that ends a recomputation pays off what was counted.
+        if wanted.phase == Phase::Prefill || s.owed > Blocks::ZERO {
             self.count_owed(slot);
         }
     }

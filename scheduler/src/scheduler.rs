@@ -34,10 +34,16 @@ pub struct Scheduler {
 
     pub(crate) backlog: Backlog,
     pub(crate) waiting: Waiting,
+    /// A waiting turn's place changed since this was last cleared.
+    pub(crate) waiting_moved: bool,
+    /// Waiting passes so far.
+    pub(crate) passes: u64,
     pub(crate) running: Vec<u32>,
     pub(crate) pinned: BTreeSet<SessionId>,
     pub(crate) in_flight: usize,
     pub(crate) owed: Blocks,
+    /// Of these, those of waiting turns.
+    pub(crate) owed_waiting: Blocks,
     /// Tokens in KV of the turns that run.
     pub(crate) running_context: Tokens,
     /// Blocks in host memory, or on their way there.
@@ -90,10 +96,13 @@ impl Scheduler {
             next_lineage: 0,
             backlog: Backlog::default(),
             waiting: Waiting::default(),
+            waiting_moved: false,
+            passes: 0,
             running: Vec::new(),
             pinned: BTreeSet::new(),
             in_flight: 0,
             owed: Blocks::ZERO,
+            owed_waiting: Blocks::ZERO,
             running_context: Tokens::ZERO,
             host_used: Blocks::ZERO,
             outside: VecDeque::new(),
@@ -171,6 +180,7 @@ impl Scheduler {
             pinned: self.pool.pin_only(),
             stale: self.stale_blocks(now),
             owed: self.owed,
+            owed_waiting: self.owed_waiting,
             in_flight: self.in_flight,
             waiting: self.waiting.len(),
             running: self.running.len(),
@@ -280,23 +290,6 @@ impl Scheduler {
     pub(crate) fn leave_step(&mut self) {
         assert!(self.in_step, "a step ended that was not planned");
         self.in_step = false;
-    }
-
-    /// Checks that no block is lost or held twice by one holder. Walks everything: for tests and, now
-    /// and then, debug builds.
-    ///
-    /// # Errors
-    /// [`SchedulerError::Blocks`] with what does not add up.
-    pub fn check(&self, now: Time) -> Result<(), SchedulerError> {
-        let fail = |what| Err(SchedulerError::Blocks { at: now, what });
-        for session in self.sessions.iter() {
-            let distinct: BTreeSet<BlockId> = session.blocks.iter().copied().collect();
-            if distinct.len() != session.blocks.len() {
-                return fail(format!("{} holds a block twice", session.id));
-            }
-        }
-        let held = self.sessions.iter().flat_map(|s| s.blocks.iter().copied());
-        self.pool.check(held).or_else(fail)
     }
 
     pub(crate) fn emit(&mut self, now: Time, info: Info) {

@@ -90,6 +90,8 @@ pub(crate) struct Session {
     pub(crate) hit: Blocks,
     /// Blocks the turn still has to allocate, as counted in the scheduler's sum.
     pub(crate) owed: Blocks,
+    /// The same as counted in the sum over waiting turns.
+    pub(crate) owed_waiting: Blocks,
 
     // Places and times.
     pub(crate) ready: Time,
@@ -100,6 +102,8 @@ pub(crate) struct Session {
     pub(crate) preempted_seq: Option<u64>,
     pub(crate) rank: Rank,
     pub(crate) rank_stale: bool,
+    /// The waiting pass that passed over it last.
+    pub(crate) passed_over: u64,
     /// Tokens computed for it so far, all turns, recomputation included.
     pub(crate) service: Tokens,
 
@@ -144,6 +148,7 @@ impl Session {
             registered: 0,
             hit: Blocks::ZERO,
             owed: Blocks::ZERO,
+            owed_waiting: Blocks::ZERO,
             ready: now,
             last_scheduled: None,
             started: false,
@@ -155,6 +160,7 @@ impl Session {
                 until: Time::NEVER,
             },
             rank_stale: false,
+            passed_over: 0,
             service: Tokens::ZERO,
             yielded_at: now,
             tool: ToolClass(0),

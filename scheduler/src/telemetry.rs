@@ -37,6 +37,8 @@ pub struct Telemetry {
     pub stale: Blocks,
     /// Blocks that admitted turns, waiting or in prefill, still have to allocate.
     pub owed: Blocks,
+    /// Of `owed`, those of turns that wait.
+    pub owed_waiting: Blocks,
     /// Sessions admitted and not complete, tool phases included.
     pub in_flight: usize,
     /// Turns that wait for their first or next start.
@@ -84,13 +86,14 @@ impl Telemetry {
         self.tools_in_flight as f64 / f64::from(self.tool_cores)
     }
 
-    /// Mean blocks that a waiting turn still misses; `None` when nobody waits.
+    /// Mean blocks that a waiting turn still has to take from the pool before its next sample; `None`
+    /// when nobody waits. What running prefills miss does not count.
     #[expect(
         clippy::cast_precision_loss,
         reason = "block counts are far below 2^53"
     )]
     pub fn mean_missing(&self) -> Option<f64> {
-        (self.waiting > 0).then(|| self.owed.get() as f64 / self.waiting as f64)
+        (self.waiting > 0).then(|| self.owed_waiting.get() as f64 / self.waiting as f64)
     }
 }
 

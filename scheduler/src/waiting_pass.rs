@@ -23,30 +23,41 @@ struct Bill {
 }
 
 impl Scheduler {
-    /// Starts waiting turns while budget and running places remain.
+    /// Starts waiting turns while budget and running places remain. Always the first in order that was
+    /// not passed over yet: a start may move others, but nobody is tried twice in one pass.
     pub(crate) fn waiting_pass(&mut self, now: Time, budget: &mut Tokens) {
+        self.passes += 1;
+        self.waiting_moved = false;
         let mut last: Option<([i64; 3], SessionId)> = None;
+        let mut reason = Reason::HeadOfOrder;
         while *budget > Tokens::ZERO && self.running.len() < self.config.max_running {
+            if std::mem::take(&mut self.waiting_moved) {
+                last = None;
+            }
             let Some((key, session, slot)) = self.waiting.after(last) else {
                 break;
             };
+            if self.sessions[slot].passed_over == self.passes {
+                last = Some((key, session));
+                continue;
+            }
             match self.fit_start(now, slot, *budget) {
                 Some(wanted) if self.restorable(slot) > Blocks::ZERO => {
                     self.log_start(now, slot, wanted, Reason::RestoreFromHost);
                     self.begin_restore(now, slot);
                 }
                 Some(wanted) => {
-                    let why = if last.is_none() {
-                        Reason::HeadOfOrder
-                    } else {
-                        Reason::HeadDoesNotFit
-                    };
-                    self.log_start(now, slot, wanted, why);
+                    self.log_start(now, slot, wanted, reason);
                     self.start(now, slot, wanted);
                     *budget -= wanted.tokens;
                 }
                 None if self.config.head_of_line == HeadOfLine::Stop => break,
-                None => last = Some((key, session)),
+                None => {
+                    // Looking for room may have moved the turn itself.
+                    self.sessions[slot].passed_over = self.passes;
+                    reason = Reason::HeadDoesNotFit;
+                    last = Some((key, session));
+                }
             }
         }
     }

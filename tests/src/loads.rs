@@ -113,6 +113,23 @@ pub fn case(groups: bool) -> impl Strategy<Value = Case> {
     })
 }
 
+/// The same, where all sessions share an opening of two blocks and every later turn cuts its context
+/// back, often below that opening.
+pub fn case_of_resets() -> impl Strategy<Value = Case> {
+    case(true).prop_map(|mut case| {
+        let opening = 2 * case.block;
+        for session in &mut case.sessions {
+            (session.group, session.shared) = (0, opening);
+            for (k, turn) in session.turns.iter_mut().enumerate() {
+                let least = if k == 0 { opening } else { 1 };
+                turn.reused %= opening;
+                turn.prompt = turn.prompt.max(turn.reused + 1).max(least);
+            }
+        }
+        case
+    })
+}
+
 /// No host memory, or up to 9 blocks of it behind a link that takes 1 to 20 ms a block.
 fn host_tier() -> impl Strategy<Value = Option<Offload>> {
     let link = prop::sample::select(vec![1_u64, 3, 20]);

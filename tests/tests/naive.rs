@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use workspace_tests::account::{account, difference, load, setup};
-use workspace_tests::loads::{case, fixed};
+use workspace_tests::loads::{case, case_of_resets, fixed};
 use workspace_tests::machine::{preset, run};
 use workspace_tests::naive::{self, Case, Mlfq, Rules, SoftPins};
 
@@ -109,6 +109,20 @@ proptest! {
     #[test]
     fn order_and_pins_agree_with_shared_openings(case in case(true)) {
         let (policy, rules) = policy(true, true);
+        agree(&case, &policy, &rules)?;
+    }
+
+    /// The same where contexts are cut back below what several sessions hold.
+    #[test]
+    fn order_and_pins_agree_over_context_resets(case in case_of_resets()) {
+        let (policy, rules) = policy(true, true);
+        agree(&case, &policy, &rules)?;
+    }
+
+    /// And with first come, first served, where more turns wait while others run.
+    #[test]
+    fn pins_agree_over_context_resets(case in case_of_resets()) {
+        let (policy, rules) = policy(false, true);
         agree(&case, &policy, &rules)?;
     }
 }

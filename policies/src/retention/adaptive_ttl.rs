@@ -153,15 +153,8 @@ impl Retention for AdaptiveTtl {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
     fn value(&self, now: Time, pin: &PinView) -> f64 {
-        let elapsed = now.since(pin.since);
-        let chance = self
-            .record
-            .durations(pin.tool)
-            .share_within(self.bound, elapsed);
-        chance * (pin.reload.as_secs() + self.record.mean_delay_s())
-            / pin.blocks.get().max(1) as f64
+        self.record.value_per_block(self.bound, now, pin)
     }
 
     fn tool_phase(&mut self, tool: ToolClass, wall: Nanos) {

@@ -72,6 +72,7 @@ pub(crate) mod tests {
             pinned: Blocks::ZERO,
             stale: Blocks::ZERO,
             owed: Blocks::ZERO,
+            owed_waiting: Blocks::ZERO,
             in_flight: 0,
             waiting: 0,
             running: 0,

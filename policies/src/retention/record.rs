@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use scheduler::ToolClass;
+use scheduler::policy::PinView;
 use serde::{Deserialize, Serialize};
-use units::Nanos;
+use units::{Nanos, Time};
 
 /// Standard normal quantiles at (i + 1/2) / 32 for i = 16 .. 31; the lower half mirrors them.
 /// Check: `Phi(z)` of each is its level (tested by numeric integration).
@@ -206,6 +207,22 @@ impl Record {
         self.delays.mean_s()
     }
 
+    /// Worth of a pin per block, in seconds: the chance that a warm resume comes within `bound`, given
+    /// how long the tool has run, times what it saves. Certain once the session's next turn waits.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "block counts are far below 2^53"
+    )]
+    pub fn value_per_block(&self, bound: Nanos, now: Time, pin: &PinView) -> f64 {
+        let chance = if pin.next_turn_waits {
+            1.0
+        } else {
+            self.durations(pin.tool)
+                .share_within(bound, now.since(pin.since))
+        };
+        chance * (pin.reload.as_secs() + self.mean_delay_s()) / pin.blocks.get().max(1) as f64
+    }
+
     /// Grows with every tool phase.
     pub fn version(&self) -> u64 {
         self.version
@@ -215,6 +232,8 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scheduler::policy::Keep;
+    use units::{Blocks, SessionId, Tokens};
 
     fn secs(s: u64) -> Nanos {
         Nanos::from_millis(s * 1000)
@@ -240,6 +259,45 @@ mod tests {
                 "{i}: Phi({z}) is {}",
                 phi(z)
             );
+        }
+    }
+
+    /// Reload 3 s, no delay on record, 4 blocks. On record: 1, 2, 3 and 9 s. After 1 s, of {2, 3, 9} two
+    /// come within a bound of 5 s: 2/3 * 3 / 4. After 20 s nothing longer is on record: worth nothing,
+    /// unless the next turn is there already: 3 / 4.
+    #[test]
+    fn the_worth_of_a_pin_is_certain_once_its_turn_waits() {
+        let mut record = Record::new(&RecordSettings {
+            tool_window: 256,
+            tool_min: 4,
+            prior_mu: 0.0,
+            prior_sigma: 0.0,
+            delay_window: 200,
+        })
+        .unwrap();
+        for s in [1, 2, 3, 9] {
+            record.tool_phase(ToolClass(0), secs(s));
+        }
+        let pin = |next_turn_waits| PinView {
+            session: SessionId(0),
+            tool: ToolClass(0),
+            since: Time::ZERO,
+            context: Tokens(64),
+            blocks: Blocks(4),
+            reload: secs(3),
+            next_turn_waits,
+            keep: Keep::Pin { until: None },
+            next_use: None,
+        };
+        for (after, waits, worth) in [
+            (1, false, 0.5),
+            (20, false, 0.0),
+            (1, true, 0.75),
+            (20, true, 0.75),
+        ] {
+            let now = Time::ZERO + secs(after);
+            let got = record.value_per_block(secs(5), now, &pin(waits));
+            assert!((got - worth).abs() < 1e-12, "{after} s, {waits}: {got}");
         }
     }
 

@@ -42,22 +42,6 @@ impl SoftPins {
     }
 }
 
-/// Worth of a pin per block, in seconds: the chance that a warm resume comes in time, times what it
-/// saves.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "block counts are far below 2^53"
-)]
-fn value_per_block(record: &Record, bound: Nanos, now: Time, pin: &PinView) -> f64 {
-    let chance = if pin.next_turn_waits {
-        1.0
-    } else {
-        let elapsed = now.since(pin.since);
-        record.durations(pin.tool).share_within(bound, elapsed)
-    };
-    chance * (pin.reload.as_secs() + record.mean_delay_s()) / pin.blocks.get().max(1) as f64
-}
-
 impl Retention for SoftPins {
     fn on_yield(&mut self, _now: Time, _yielding: &Yielding, _telemetry: &Telemetry) -> Keep {
         Keep::Pin { until: None }
@@ -83,7 +67,7 @@ impl Retention for SoftPins {
     }
 
     fn value(&self, now: Time, pin: &PinView) -> f64 {
-        value_per_block(&self.record, self.bound, now, pin)
+        self.record.value_per_block(self.bound, now, pin)
     }
 
     fn tool_phase(&mut self, tool: ToolClass, wall: Nanos) {
