@@ -12,6 +12,7 @@ mod oracle;
 pub mod order;
 pub mod preset;
 pub mod retention;
+mod values;
 
 use units::Nanos;
 

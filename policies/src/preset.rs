@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use crate::admission::AdmissionSpec;
 use crate::order::OrderSpec;
 use crate::retention::RetentionSpec;
+use crate::values;
 
 /// The shipped presets: name and text. A new preset is one file and one line here.
 pub const PRESETS: &[(&str, &str)] = &[
@@ -120,7 +121,7 @@ fn closest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<
         .map(|(_, c)| c.to_owned())
 }
 
-const SECTIONS: [&str; 3] = ["admission", "order", "retention"];
+pub(crate) const SECTIONS: [&str; 3] = ["admission", "order", "retention"];
 
 impl PolicySpec {
     /// The preset of that name.
@@ -140,10 +141,8 @@ impl PolicySpec {
         let base = match table.get("base") {
             Some(Value::String(base)) => base.clone(),
             Some(other) => {
-                return Err(PolicyError::BadValue {
-                    policy: "base".to_owned(),
-                    what: format!("`base` is {other}, wanted the name of a preset"),
-                });
+                let wanted = "the name of a preset in quotes";
+                return Err(values::bad(name_of(&table), "base", other, wanted));
             }
             // Without a base, whatever is missing comes from the plainest policy.
             None => "fcfs".to_owned(),
@@ -178,21 +177,17 @@ impl PolicySpec {
                 merge(&mut table, over)?;
             }
         }
-        let name = table
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or("?")
-            .to_owned();
+        let name = name_of(&table).to_owned();
         Self::from_table(table, &name)
     }
 
     fn from_table(table: Table, name: &str) -> Result<Self, PolicyError> {
-        table
-            .try_into()
-            .map_err(|e: toml::de::Error| PolicyError::BadValue {
+        table.clone().try_into().map_err(|e: toml::de::Error| {
+            values::to_blame(&table, name).unwrap_or_else(|| PolicyError::BadValue {
                 policy: name.to_owned(),
                 what: e.message().to_owned(),
             })
+        })
     }
 
     /// The policy, ready to decide.
@@ -227,6 +222,12 @@ impl PolicySpec {
     }
 }
 
+/// The name it gives itself, for messages.
+fn name_of(policy: &Table) -> &str {
+    let name = policy.get("name").and_then(Value::as_str);
+    name.unwrap_or("without a name")
+}
+
 fn parse_table(text: &str) -> Result<Table, PolicyError> {
     text.parse::<Table>().map_err(|e| PolicyError::Syntax {
         what: e.to_string(),
@@ -247,7 +248,7 @@ fn preset_table(name: &str) -> Result<Table, PolicyError> {
 }
 
 /// Default settings of the part of that kind, from the presets that use it.
-fn part_defaults(section: &str, kind: &str) -> Result<Table, PolicyError> {
+pub(crate) fn part_defaults(section: &str, kind: &str) -> Result<Table, PolicyError> {
     let parts = std::iter::once(MORE_PARTS).chain(PRESETS.iter().map(|(_, text)| *text));
     let mut known = Vec::new();
     for text in parts {
@@ -280,6 +281,8 @@ fn part_defaults(section: &str, kind: &str) -> Result<Table, PolicyError> {
 
 /// Lays `over` on `base`, refusing keys that `base` does not have.
 fn merge(base: &mut Table, over: Table) -> Result<(), PolicyError> {
+    let named = over.get("name").and_then(Value::as_str);
+    let name = named.unwrap_or_else(|| name_of(base)).to_owned();
     for (key, value) in over {
         let Some(old) = base.get_mut(&key) else {
             return Err(unknown(&key, base.keys()));
@@ -288,19 +291,17 @@ fn merge(base: &mut Table, over: Table) -> Result<(), PolicyError> {
             *old = value;
             continue;
         }
-        let (Value::Table(old), Value::Table(new)) = (old, value) else {
-            return Err(PolicyError::BadValue {
-                policy: "?".to_owned(),
-                what: format!("`{key}` must be a section, such as [{key}]"),
-            });
+        let (Value::Table(old), Value::Table(new)) = (old, &value) else {
+            let wanted = format!("a section such as [{key}]");
+            return Err(values::bad(&name, &key, &value, &wanted));
         };
         let kind = new.get("kind").and_then(Value::as_str);
         if let Some(kind) = kind.filter(|&k| old.get("kind").and_then(Value::as_str) != Some(k)) {
             *old = part_defaults(&key, kind)?;
         }
         for (name, value) in new {
-            if old.contains_key(&name) {
-                old.insert(name, value);
+            if old.contains_key(name) {
+                old.insert(name.clone(), value.clone());
             } else {
                 let path = format!("{key}.{name}");
                 let known: Vec<String> = old.keys().map(|k| format!("{key}.{k}")).collect();

@@ -129,6 +129,21 @@ fn a_setting_that_cannot_be_names_key_value_and_limit() {
     }
 }
 
+/// A value of the wrong type, from the command line and from a file.
+#[test]
+fn a_value_of_the_wrong_type_names_key_value_and_what_is_wanted() {
+    let at = folder();
+    let says = "policy `mars`: `order.aging_s` is \"ten\", wanted a number";
+    let set = ["--policy", "mars", "--set", "order.aging_s=ten"];
+    refused(at.path(), &set, &[says]);
+    let text = "base = \"mars\"\nname = \"mine\"\n[admission]\nwindow_max = \"many\"\n";
+    fs::write(at.path().join("mine.toml"), text).unwrap();
+    let says =
+        "policy `mine`: `admission.window_max` is \"many\", wanted a whole number, 0 or more";
+    let file = "cannot use policy `mine.toml`";
+    refused(at.path(), &["--policy", "mine.toml"], &[file, says]);
+}
+
 /// The same in a file, which the message names too.
 #[test]
 fn a_setting_of_a_file_that_cannot_be_names_the_file() {

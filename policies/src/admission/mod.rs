@@ -58,7 +58,10 @@ fn check_windows(min: u64, init: u64, max: u64) -> Result<(), String> {
 }
 
 /// Two marks with their names: the lower first.
-fn check_marks((low_name, low): (&str, f64), (high_name, high): (&str, f64)) -> Result<(), String> {
+pub(crate) fn check_marks(
+    (low_name, low): (&str, f64),
+    (high_name, high): (&str, f64),
+) -> Result<(), String> {
     if low.is_finite() && high.is_finite() && 0.0 <= low && low < high {
         return Ok(());
     }

@@ -57,12 +57,7 @@ impl AdaptiveTtl {
     /// # Errors
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: &AdaptiveTtlSettings) -> Result<Self, String> {
-        if !(0.0 <= set.kv_low && set.kv_low < set.kv_high) {
-            return Err(format!(
-                "kv marks are {} and {}, wanted 0 <= low < high",
-                set.kv_low, set.kv_high
-            ));
-        }
+        crate::admission::check_marks(("kv_low", set.kv_low), ("kv_high", set.kv_high))?;
         Ok(Self {
             bound: crate::span("bound_s", set.bound_s)?,
             kv_low: set.kv_low,

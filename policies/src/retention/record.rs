@@ -154,20 +154,26 @@ impl Record {
     /// # Errors
     /// A message that names the setting, its value and what it may be.
     pub fn new(set: &RecordSettings) -> Result<Self, String> {
-        if set.tool_window == 0 || set.delay_window == 0 {
-            return Err("tool_window and delay_window must be at least 1".to_owned());
+        for (name, window) in [
+            ("tool_window", set.tool_window),
+            ("delay_window", set.delay_window),
+        ] {
+            if window == 0 {
+                return Err(format!("{name} is 0, wanted at least 1"));
+            }
         }
-        let finite = set.prior_mu.is_finite() && set.prior_sigma.is_finite();
-        if !(finite && set.prior_sigma >= 0.0) {
-            return Err(format!(
-                "the prior is LN({}, {}), wanted finite numbers and sigma >= 0",
-                set.prior_mu, set.prior_sigma
-            ));
+        let (mu, sigma) = (set.prior_mu, set.prior_sigma);
+        let of_prior = |what: &str| {
+            format!("prior_mu is {mu}, prior_sigma {sigma}, wanted numbers, sigma 0 or more{what}")
+        };
+        if !(mu.is_finite() && sigma.is_finite() && sigma >= 0.0) {
+            return Err(of_prior(""));
         }
         let mut prior = Durations::default();
         for z in UPPER_MID_QUANTILES.into_iter().flat_map(|z| [-z, z]) {
-            let seconds = (set.prior_mu + set.prior_sigma * z).exp();
-            let duration = Nanos::from_secs(seconds).map_err(|e| format!("the prior: {e}"))?;
+            let seconds = (mu + sigma * z).exp();
+            let duration = Nanos::from_secs(seconds)
+                .map_err(|e| of_prior(&format!(", whose quantiles are times: {e}")))?;
             prior.observe(duration, usize::MAX);
         }
         Ok(Self {
