@@ -124,7 +124,7 @@ impl Scheduler {
     pub(crate) fn rerank_waiting(&mut self, now: Time, slot: u32) {
         let s = &self.sessions[slot];
         self.waiting.remove(s.rank, s.id);
-        self.waiting_moved = true;
+        self.waiting.moved = true;
         self.rank_waiting(now, slot);
     }
 

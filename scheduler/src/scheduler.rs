@@ -34,8 +34,6 @@ pub struct Scheduler {
 
     pub(crate) backlog: Backlog,
     pub(crate) waiting: Waiting,
-    /// A waiting turn's place changed since this was last cleared.
-    pub(crate) waiting_moved: bool,
     /// Waiting passes so far.
     pub(crate) passes: u64,
     pub(crate) running: Vec<u32>,
@@ -96,7 +94,6 @@ impl Scheduler {
             next_lineage: 0,
             backlog: Backlog::default(),
             waiting: Waiting::default(),
-            waiting_moved: false,
             passes: 0,
             running: Vec::new(),
             pinned: BTreeSet::new(),

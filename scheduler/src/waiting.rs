@@ -14,6 +14,8 @@ use crate::policy::Rank;
 pub(crate) struct Waiting {
     order: BTreeMap<([i64; 3], SessionId), u32>,
     expiries: BTreeSet<(Time, SessionId)>,
+    /// A turn's place changed since this was last cleared.
+    pub(crate) moved: bool,
 }
 
 impl Waiting {

@@ -27,11 +27,11 @@ impl Scheduler {
     /// not passed over yet: a start may move others, but nobody is tried twice in one pass.
     pub(crate) fn waiting_pass(&mut self, now: Time, budget: &mut Tokens) {
         self.passes += 1;
-        self.waiting_moved = false;
+        self.waiting.moved = false;
         let mut last: Option<([i64; 3], SessionId)> = None;
         let mut reason = Reason::HeadOfOrder;
         while *budget > Tokens::ZERO && self.running.len() < self.config.max_running {
-            if std::mem::take(&mut self.waiting_moved) {
+            if std::mem::take(&mut self.waiting.moved) {
                 last = None;
             }
             let Some((key, session, slot)) = self.waiting.after(last) else {
