@@ -129,7 +129,7 @@ impl PolicySpec {
     /// # Errors
     /// [`PolicyError::UnknownPreset`] with the nearest name.
     pub fn preset(name: &str) -> Result<Self, PolicyError> {
-        Self::from_table(preset_table(name)?, name)
+        Self::from_table(&preset_table(name)?, name)
     }
 
     /// A policy from TOML text, with `overrides` such as `("order.aging_s", "10")` applied last.
@@ -178,12 +178,12 @@ impl PolicySpec {
             }
         }
         let name = name_of(&table).to_owned();
-        Self::from_table(table, &name)
+        Self::from_table(&table, &name)
     }
 
-    fn from_table(table: Table, name: &str) -> Result<Self, PolicyError> {
+    fn from_table(table: &Table, name: &str) -> Result<Self, PolicyError> {
         table.clone().try_into().map_err(|e: toml::de::Error| {
-            values::to_blame(&table, name).unwrap_or_else(|| PolicyError::BadValue {
+            values::to_blame(table, name).unwrap_or_else(|| PolicyError::BadValue {
                 policy: name.to_owned(),
                 what: e.message().to_owned(),
             })
