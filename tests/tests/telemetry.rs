@@ -62,7 +62,7 @@ fn the_mean_of_what_waiting_turns_miss_is_theirs_alone() {
     // (s0 decodes its second token and is done) and owes 20 - 4 blocks; s2 waits with its 3.
     let mut now = Time::ZERO;
     for _ in 0..10 {
-        now = now + Nanos::from_millis(10);
+        now += Nanos::from_millis(10);
         scheduler
             .step_done(now, StepOutcome::default())
             .expect("done");
