@@ -10,6 +10,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("agentcgroup-claude-code", "trace.jsonl", "claude-code"),
     ("agtrace-samples", "claude_agent.jsonl", "claude-code"),
     ("mini-swe-agent-gemini3pro", ".traj.json", "mini-swe-agent"),
+    ("pi-coding-agent", ".jsonl", "pi"),
     ("swe-agent", ".traj", "swe-agent"),
 ];
 

@@ -2,6 +2,33 @@
 
 use units::Nanos;
 
+use crate::error::{Place, TraceError, shown};
+
+/// Milliseconds since 1970 end here: in the year 2500, as the years do.
+pub(super) const MILLIS_LIMIT: u64 = 16_725_225_600_000;
+
+/// [`utc`] of a field that has to be there.
+pub(super) fn utc_field(
+    place: Place,
+    field: &str,
+    text: Option<&str>,
+) -> Result<Nanos, TraceError> {
+    const WANTED: &str = "a time in UTC such as 2026-02-07T09:44:37.731Z";
+    let Some(text) = text else {
+        return Err(TraceError::Missing {
+            place,
+            field: field.to_owned(),
+            wanted: WANTED.to_owned(),
+        });
+    };
+    utc(text).ok_or_else(|| TraceError::Value {
+        place,
+        field: field.to_owned(),
+        value: shown(&text),
+        wanted: WANTED.to_owned(),
+    })
+}
+
 /// The instant that `text` (`2026-02-07T09:44:37.731Z`) names, from 1970-01-01T00:00:00Z.
 ///
 /// `None` unless it is exactly that form, with 0 to 9 digits of fraction and a `Z` for UTC: a time
@@ -81,6 +108,10 @@ mod tests {
         assert_eq!(
             at("2026-02-07T02:22:08.809Z"),
             Some(1_770_430_928_809_000_000)
+        );
+        assert_eq!(
+            at("2499-12-31T23:59:59.999Z"),
+            Some((MILLIS_LIMIT - 1) * 1_000_000)
         );
         assert_eq!(at("2000-03-01T00:00:00.5Z"), Some(951_868_800_500_000_000));
     }

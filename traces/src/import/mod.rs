@@ -9,9 +9,11 @@
 
 pub mod claude_code;
 pub mod mini_swe;
+pub mod pi;
 pub mod swe_agent;
 
 mod clock;
+mod dialogue;
 mod guess;
 mod head;
 mod json;
@@ -32,6 +34,7 @@ use crate::model::Session;
 pub const IMPORTERS: &[Importer] = &[
     claude_code::IMPORTER,
     mini_swe::IMPORTER,
+    pi::IMPORTER,
     swe_agent::IMPORTER,
 ];
 

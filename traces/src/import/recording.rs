@@ -8,9 +8,9 @@
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
-use super::{ImportReport, Imported};
+use super::{ImportReport, Imported, Skip};
 use crate::error::{Place, TraceError};
-use crate::lines::LINE_LIMIT;
+use crate::lines::{LINE_LIMIT, Lines};
 
 /// Where an importer puts its sessions, in the order of the recording. An error ends the import.
 pub type Sink<'a> = &'a mut dyn FnMut(Imported) -> Result<(), TraceError>;
@@ -230,6 +230,33 @@ pub(super) fn document(
     let mut out = Out::new(recording, sink);
     let session = whole(recording.input).and_then(|bytes| parse(&bytes, recording.name));
     out.put(Place::Document, session)?;
+    Ok(out.finish())
+}
+
+/// Imports an input that is JSON lines and one session: `read` takes each line, and `finish` makes the
+/// session, or nothing if there was no model call.
+pub(super) fn one_of_lines<T>(
+    recording: &mut Recording<'_>,
+    sink: Sink<'_>,
+    mut file: T,
+    mut read: impl FnMut(&mut T, Place, &[u8]) -> Result<(), TraceError>,
+    finish: impl FnOnce(T, &str) -> Option<(Imported, ImportReport)>,
+) -> Result<ImportReport, TraceError> {
+    let mut out = Out::new(recording, sink);
+    let mut lines = Lines::new(&mut recording.input);
+    let mut read_all = || {
+        while let Some((place, line)) = lines.next_line()? {
+            read(&mut file, place, line)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = read_all() {
+        out.fault(error)?;
+    } else if let Some(session) = finish(file, recording.name) {
+        out.put(Place::Document, Ok(session))?;
+    } else {
+        out.report().skip(Skip::NoCalls);
+    }
     Ok(out.finish())
 }
 

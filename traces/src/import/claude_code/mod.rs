@@ -32,8 +32,6 @@ mod line;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
-use units::Nanos;
-
 use self::chain::Chain;
 use self::cpu::CpuCurve;
 use self::line::{Body, Head};
@@ -181,7 +179,7 @@ impl Transcript {
         head: &Head,
         line: &[u8],
     ) -> Result<(), TraceError> {
-        let time = timestamp(head, place)?;
+        let time = clock::utc_field(place, "timestamp", head.timestamp.as_deref())?;
         let body: Body = json::parse(place, line)?;
         let chain = &mut self.chains[index].0;
         match (kind, body.message) {
@@ -232,21 +230,4 @@ impl Transcript {
         }
         key
     }
-}
-
-fn timestamp(head: &Head, place: Place) -> Result<Nanos, TraceError> {
-    const WANTED: &str = "a time in UTC such as 2026-02-07T09:44:37.731Z";
-    let Some(text) = &head.timestamp else {
-        return Err(TraceError::Missing {
-            place,
-            field: "timestamp".to_owned(),
-            wanted: WANTED.to_owned(),
-        });
-    };
-    clock::utc(text).ok_or_else(|| TraceError::Value {
-        place,
-        field: "timestamp".to_owned(),
-        value: shown(text),
-        wanted: WANTED.to_owned(),
-    })
 }
