@@ -200,7 +200,7 @@ fn bad_lines_are_named_or_cost_the_session() {
     assert!(fault(|l| l["timestamp"] = Value::Null).starts_with("line 3: `timestamp` is missing"));
     assert!(
         fault(|l| l["message"]["timestamp"] = json!(1e30))
-            .starts_with("line 3: `message.timestamp` is 1e30")
+            .starts_with("line 3: `message.timestamp` is 1e+30")
     );
     assert!(
         fault(|l| l["message"]["usage"] = json!([])).starts_with("line 3: `message` is of another")

@@ -112,13 +112,10 @@ impl File {
             self.reset |= parent != last;
         }
         self.last_line = line.id.or(self.last_line.take());
-        let message = match (kind, line.message) {
-            ("message", Some(message)) => message,
-            _ => {
-                self.reset |= kind == "compaction";
-                self.report.skip(Skip::LineType(shown(&kind)));
-                return Ok(());
-            }
+        let ("message", Some(message)) = (kind, line.message) else {
+            self.reset |= kind == "compaction";
+            self.report.skip(Skip::LineType(shown(&kind)));
+            return Ok(());
         };
         let message: Message =
             serde_json::from_value(message).map_err(|error| TraceError::Value {
