@@ -42,12 +42,14 @@ pub enum Event {
 }
 
 /// A session as it arrives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     /// Its id: larger than every earlier arrival's.
     pub session: SessionId,
-    /// The opening its first prompt shares with other sessions.
-    pub shared: Option<(GroupId, Tokens)>,
+    /// The openings its first prompt shares with other sessions: each group covers the leading
+    /// tokens from where the one before it ends up to its own number, and the numbers rise. A group
+    /// stands for all leading tokens up to there.
+    pub shared: Vec<(GroupId, Tokens)>,
     /// Most tokens of KV that the session ever needs at once (its declared context limit). A
     /// session that could never fit is rejected on arrival; policies do not see this.
     pub peak: Tokens,

@@ -5,6 +5,10 @@
 //! a group's shared opening), so block `k` of a turn carries the lineage of the earliest turn whose
 //! content reaches it unchanged. A block that straddles the boundary is new content.
 //!
+//! Shared openings form a tree. A session names the groups along its path; a group stands for all
+//! leading tokens up to where it ends, so a block belongs to the first group that covers the whole
+//! of it, and one that straddles the end of a group to the next.
+//!
 //! This is exact where a hash over tokens would be, and needs no tokens: the trace says how many
 //! leading tokens a turn has in common with the one before it.
 
@@ -49,23 +53,24 @@ pub(crate) enum Owner {
 pub(crate) struct Lineage {
     /// `(first block, lineage)`, by rising first block; the last entry reaches to the end.
     segments: Vec<(u64, u64)>,
-    /// Leading blocks that belong to the group's shared opening.
+    /// Leading blocks that belong to shared openings.
     shared: u64,
 }
 
 impl Lineage {
-    /// The context of a first turn: `shared` blocks of the group's lineage, then its own.
-    pub(crate) fn first(own: u64, group: Option<(u64, Blocks)>) -> Self {
-        match group {
-            Some((lineage, Blocks(shared))) if shared > 0 => Self {
-                segments: vec![(0, lineage), (shared, own)],
-                shared,
-            },
-            _ => Self {
-                segments: vec![(0, own)],
-                shared: 0,
-            },
+    /// The context of a first turn: each group's lineage up to so many leading blocks, then its own.
+    pub(crate) fn first(own: u64, groups: &[(u64, Blocks)]) -> Self {
+        let mut segments = Vec::with_capacity(groups.len() + 1);
+        let mut shared = 0;
+        for &(lineage, Blocks(end)) in groups {
+            // A group that fills no block of its own leaves no trace.
+            if end > shared {
+                segments.push((shared, lineage));
+                shared = end;
+            }
         }
+        segments.push((shared, own));
+        Self { segments, shared }
     }
 
     /// The next turn's context: its first `kept` blocks as before, new content from there on.
@@ -99,7 +104,7 @@ impl Lineage {
         (Ident::new(lineage, k), owner)
     }
 
-    /// Leading blocks of the group's shared opening.
+    /// Leading blocks of shared openings.
     #[inline]
     pub(crate) fn shared(&self) -> Blocks {
         Blocks(self.shared)
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_turn_keeps_the_content_it_reuses_and_no_more() {
-        let mut line = Lineage::first(10, Some((3, Blocks(2))));
+        let mut line = Lineage::first(10, &[(3, Blocks(2))]);
         assert_eq!(line.at(1, S), (Ident::new(3, 1), Owner::Group));
         assert_eq!(line.at(2, S), (Ident::new(10, 2), Owner::Session(S)));
 
@@ -126,5 +131,34 @@ mod tests {
         line.branch(Blocks(1), 12);
         assert_eq!(line.at(0, S), (Ident::new(3, 0), Owner::Group));
         assert_eq!(line.at(1, S), (Ident::new(12, 1), Owner::Session(S)));
+    }
+
+    #[test]
+    fn a_block_belongs_to_the_first_group_that_covers_it() {
+        // Groups that end within block 2, within the same block, and after 5 blocks.
+        let groups = [(3, Blocks(2)), (4, Blocks(2)), (5, Blocks(5))];
+        let mut line = Lineage::first(10, &groups);
+        let lineages = |line: &Lineage| (0..7).map(|k| line.at(k, S)).collect::<Vec<_>>();
+        let of = |lineage, k| (Ident::new(lineage, k), Owner::Group);
+        let own = |lineage, k| (Ident::new(lineage, k), Owner::Session(S));
+        let wanted = [
+            of(3, 0),
+            of(3, 1),
+            of(5, 2),
+            of(5, 3),
+            of(5, 4),
+            own(10, 5),
+            own(10, 6),
+        ];
+        assert_eq!(lineages(&line), wanted);
+        assert_eq!(line.shared(), Blocks(5));
+
+        // The next turn keeps the opening up to within the second group's blocks.
+        line.branch(Blocks(3), 11);
+        assert_eq!(
+            lineages(&line)[..4],
+            [wanted[0], wanted[1], wanted[2], own(11, 3)]
+        );
+        assert_eq!(line.shared(), Blocks(3));
     }
 }

@@ -354,7 +354,8 @@ impl Scheduler {
             }
             return Ok(());
         }
-        let group = arrival.shared.map(|(group, tokens)| {
+        let mut groups = Vec::with_capacity(arrival.shared.len());
+        for &(group, tokens) in &arrival.shared {
             let lineage = if let Some(&known) = self.groups.get(&group) {
                 known
             } else {
@@ -362,11 +363,11 @@ impl Scheduler {
                 self.groups.insert(group, fresh);
                 fresh
             };
-            (lineage, size.filled_by(tokens))
-        });
+            groups.push((lineage, size.filled_by(tokens)));
+        }
         let own = self.fresh_lineage();
         let demand = size.to_hold(arrival.turn.prompt);
-        let lineage = Lineage::first(own, group);
+        let lineage = Lineage::first(own, &groups);
         self.sessions
             .insert(Session::new(id, now, lineage, &arrival.turn));
         self.emit(

@@ -196,7 +196,7 @@ fn session_price(engine: &Config, session: &Session, floor: &Floor) -> u128 {
 pub(crate) fn most_hit(engine: &Config, session: &Session, index: usize) -> Tokens {
     let prompt = session.turns[index].prompt;
     let known = match index.checked_sub(1) {
-        None => session.shared.as_ref().map_or(Tokens::ZERO, |s| s.tokens),
+        None => session.shared_tokens(),
         Some(before) => session.turns[index]
             .reused
             .min(session.turns[before].tokens_at_end()),

@@ -38,10 +38,10 @@ fn one(session: &CaseSession) -> Offered {
         }
     });
     let one = offered(secs(session.arrival_ms), turns.collect());
-    if session.shared == 0 {
-        return one;
-    }
-    in_group(one, &format!("g{}", session.group), session.shared as u64)
+    let openings = session.openings.iter();
+    openings.fold(one, |one, &(group, end)| {
+        in_group(one, &format!("g{group}"), end as u64)
+    })
 }
 
 /// The load of the case.

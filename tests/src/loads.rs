@@ -80,8 +80,10 @@ fn build(gap: u64, group: usize, shared: usize, drafts: Vec<Draft>) -> CaseSessi
     }
     CaseSession {
         arrival_ms: gap,
-        group,
-        shared,
+        openings: (shared > 0)
+            .then_some((group, shared))
+            .into_iter()
+            .collect(),
         turns,
     }
 }

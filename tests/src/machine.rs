@@ -81,16 +81,17 @@ pub fn offered(arrival: f64, turns: Vec<Turn>) -> Offered {
             id: Arc::from("s"),
             model: None,
             arrival: None,
-            shared: None,
+            shared: Vec::new(),
             parent: None,
             turns,
         }),
     }
 }
 
-/// The session with an opening that its group shares.
+/// The session with a further opening that its group shares, up to so many leading tokens.
 pub fn in_group(mut offered: Offered, group: &str, tokens: u64) -> Offered {
-    Arc::make_mut(&mut offered.session).shared = Some(SharedPrefix {
+    let session = Arc::make_mut(&mut offered.session);
+    session.shared.push(SharedPrefix {
         group: Arc::from(group),
         tokens: Tokens(tokens),
     });

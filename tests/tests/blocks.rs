@@ -159,7 +159,10 @@ impl Drive {
         };
         Event::SessionArrived(Arrival {
             session: id,
-            shared: (shared > 0).then_some((GroupId(0), Tokens(shared))),
+            shared: (shared > 0)
+                .then_some((GroupId(0), Tokens(shared)))
+                .into_iter()
+                .collect(),
             peak: Tokens(peak),
             turn: request(prompt, 0, output, tools),
             last_of_load: false,

@@ -375,7 +375,7 @@ fn no_preset_is_below_the_bound_or_faster_than_isolated() {
         .run(&draws, |((setup, load), cost)| {
             let mut setup = with_cost(setup, cost);
             setup.horizon = Some(Time::ZERO + Nanos::from_millis(1_000_000));
-            let apart = load.iter().all(|o| o.session.shared.is_none());
+            let apart = load.iter().all(|o| o.session.shared.is_empty());
             let exact = apart && *cost == ROUND && setup.engine.prefix_caching;
             let alone: Vec<Option<Time>> = load
                 .iter()

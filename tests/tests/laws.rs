@@ -131,7 +131,7 @@ proptest! {
             ids.dedup();
             prop_assert_eq!(ids.len(), chunks.len());
             // What one step reads and writes is in the pool at once, but for shared openings.
-            if load.iter().all(|o| o.session.shared.is_none()) {
+            if load.iter().all(|o| o.session.shared.is_empty()) {
                 let ends = chunks.iter().map(|c| units::Tokens(c.1 + c.2));
                 let blocks: units::Blocks = ends.map(|n| engine.block_size.to_hold(n)).sum();
                 prop_assert!(blocks <= engine.usable_blocks);

@@ -44,7 +44,8 @@ pub enum TraceError {
     NotATrace,
     /// Written by a version of the format that this program does not know.
     #[error(
-        "line 1: `orrery_trace` is version {got} (wanted: {version})",
+        "line 1: `orrery_trace` is version {got} (wanted: {oldest} to {version})",
+        oldest = crate::format::OLDEST_VERSION,
         version = crate::format::VERSION
     )]
     Version {

@@ -63,20 +63,28 @@ pub struct Session {
     pub model: Option<Arc<str>>,
     /// When it arrived, from the start of the recording; `None` where the source does not say.
     pub arrival: Option<Nanos>,
-    /// The opening that this session's first prompt shares with others.
-    pub shared: Option<SharedPrefix>,
+    /// The openings that this session's first prompt shares with others, shortest first: segment
+    /// `i` covers the leading tokens from the end of segment `i - 1` up to its own
+    /// [`SharedPrefix::tokens`], and what follows the last is the session's own. Empty: it shares
+    /// nothing that is known.
+    pub shared: Vec<SharedPrefix>,
     /// The session that started this one as a sub-agent, by [`Session::id`].
     pub parent: Option<Arc<str>>,
     /// At least one.
     pub turns: Vec<Turn>,
 }
 
-/// Leading tokens of a first prompt that every session of the group opens with.
+/// One segment of the openings that sessions share.
+///
+/// Openings form a tree: sessions that part ways after some tokens name the same groups up to
+/// there. So a name stands for *all* leading tokens, those of the segments before it included, and
+/// a group is named after the same segments wherever it appears. That is a promise of the source:
+/// one session alone cannot show whether it is kept. Where it is not, less is shared, never more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedPrefix {
-    /// Name of the group: equal names mean equal leading tokens.
+    /// Name of the group: equal names mean equal leading tokens, as far as both reach.
     pub group: Arc<str>,
-    /// How many leading tokens of the first prompt are common to the group.
+    /// Leading tokens of the first prompt up to which the group reaches, counted from 0.
     pub tokens: Tokens,
 }
 
@@ -120,6 +128,11 @@ impl Session {
     pub fn peak_tokens(&self) -> Tokens {
         let peak = self.turns.iter().map(Turn::tokens_at_end).max();
         peak.unwrap_or(Tokens::ZERO)
+    }
+
+    /// Leading tokens of the first prompt that other sessions may have too.
+    pub fn shared_tokens(&self) -> Tokens {
+        self.shared.last().map_or(Tokens::ZERO, |last| last.tokens)
     }
 
     /// Prompt tokens of all calls, each counted as often as it is sent.

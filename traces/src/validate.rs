@@ -6,7 +6,7 @@
 use rustc_hash::FxHashSet;
 use units::{Nanos, Tokens};
 
-use crate::model::{Session, ToolCall, Turn};
+use crate::model::{Session, SharedPrefix, ToolCall, Turn};
 
 /// The most tokens one field may hold: 2^32 - 1, so that 2^32 of them still sum in 64 bits.
 pub const TOKEN_LIMIT: Tokens = Tokens(u32::MAX as u64);
@@ -89,12 +89,36 @@ pub enum Unlawful {
         limit: Tokens,
     },
     /// A shared opening longer than the prompt that opens with it.
-    #[error("`shared.tokens` is {value} (wanted: at most {limit}, the first prompt)")]
+    #[error("`shared[{segment}].tokens` is {value} (wanted: at most {limit}, the first prompt)")]
     SharedTooMuch {
+        /// Which segment.
+        segment: usize,
         /// The tokens claimed.
         value: Tokens,
         /// The first prompt.
         limit: Tokens,
+    },
+    /// A segment of the shared opening that reaches no further than the one before it.
+    #[error(
+        "`shared[{segment}].tokens` is {value} (wanted: more than {limit}, where the segment before ends)"
+    )]
+    SharedNotRising {
+        /// Which segment.
+        segment: usize,
+        /// Where it ends.
+        value: Tokens,
+        /// Where the one before it ends.
+        limit: Tokens,
+    },
+    /// A group that covers two segments of one opening.
+    #[error(
+        "`shared[{segment}].group` is `{group}`, as in a segment before it (wanted: another name)"
+    )]
+    SharedTwice {
+        /// Which segment.
+        segment: usize,
+        /// The name.
+        group: String,
     },
     /// A tool without a thread to run on.
     #[error("`turns[{turn}].tools[{tool}].parallelism` is 0 (wanted: at least 1)")]
@@ -145,17 +169,7 @@ impl Session {
             });
         }
         let first = self.turns.first().ok_or(Unlawful::NoTurns)?;
-        if let Some(shared) = &self.shared {
-            named(&shared.group, || "shared.group".to_owned())?;
-        }
-        if let Some(shared) = &self.shared
-            && shared.tokens > first.prompt
-        {
-            return Err(Unlawful::SharedTooMuch {
-                value: shared.tokens,
-                limit: first.prompt,
-            });
-        }
+        check_shared(&self.shared, first.prompt)?;
         let mut previous = None;
         for (i, turn) in self.turns.iter().enumerate() {
             turn.check(i, previous)?;
@@ -163,6 +177,35 @@ impl Session {
         }
         Ok(())
     }
+}
+
+fn check_shared(shared: &[SharedPrefix], first_prompt: Tokens) -> Result<(), Unlawful> {
+    let mut names = FxHashSet::default();
+    for (segment, prefix) in shared.iter().enumerate() {
+        named(&prefix.group, || format!("shared[{segment}].group"))?;
+        if !names.insert(&prefix.group) {
+            return Err(Unlawful::SharedTwice {
+                segment,
+                group: prefix.group.to_string(),
+            });
+        }
+        let before = segment.checked_sub(1).map(|before| shared[before].tokens);
+        if let Some(limit) = before.filter(|before| prefix.tokens <= *before) {
+            return Err(Unlawful::SharedNotRising {
+                segment,
+                value: prefix.tokens,
+                limit,
+            });
+        }
+        if prefix.tokens > first_prompt {
+            return Err(Unlawful::SharedTooMuch {
+                segment,
+                value: prefix.tokens,
+                limit: first_prompt,
+            });
+        }
+    }
+    Ok(())
 }
 
 impl Turn {

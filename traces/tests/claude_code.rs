@@ -185,7 +185,7 @@ fn usage_repeated_on_every_line_counts_once() {
     assert_eq!(first.llm, Some(Nanos::from_millis(3000)));
     assert_eq!(first.tools[0].wall.unwrap().value, Nanos::from_millis(2000));
     assert_eq!(session.turns[1].reused, Tokens(162));
-    assert_eq!(session.shared.unwrap().tokens, Tokens(50));
+    assert_eq!(session.shared[0].tokens, Tokens(50));
 }
 
 #[test]

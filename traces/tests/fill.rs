@@ -21,7 +21,7 @@ fn session(tools: Vec<ToolCall>) -> Session {
         id: "s".into(),
         model: None,
         arrival: None,
-        shared: None,
+        shared: vec![],
         parent: None,
         turns: vec![Turn {
             prompt: Tokens(1),

@@ -11,7 +11,7 @@ use traces::{
 };
 use units::{Nanos, Tokens};
 
-const HEADER: &str = r#"{"orrery_trace":1}"#;
+const HEADER: &str = r#"{"orrery_trace":2}"#;
 
 fn read(text: impl AsRef<[u8]>) -> Result<Vec<Session>, TraceError> {
     TraceReader::open(text.as_ref())?.collect()
@@ -166,8 +166,24 @@ fn laws_of_the_whole_session_are_checked() {
             "line 2: `turns[0].reused` is 1 (wanted: 0",
         ),
         (
-            r#"{"id":"s","shared":{"group":"g","tokens":6},"turns":[{"prompt":5,"output":1}]}"#,
-            "line 2: `shared.tokens` is 6 (wanted: at most 5",
+            r#"{"id":"s","shared":[{"group":"g","tokens":6}],"turns":[{"prompt":5,"output":1}]}"#,
+            "line 2: `shared[0].tokens` is 6 (wanted: at most 5",
+        ),
+        (
+            r#"{"id":"s","shared":[{"group":"g","tokens":2},{"group":"h","tokens":2}],"turns":[{"prompt":5,"output":1}]}"#,
+            "line 2: `shared[1].tokens` is 2 (wanted: more than 2, where the segment before ends)",
+        ),
+        (
+            r#"{"id":"s","shared":[{"group":"g","tokens":2},{"group":"g","tokens":3}],"turns":[{"prompt":5,"output":1}]}"#,
+            "line 2: `shared[1].group` is `g`, as in a segment before it",
+        ),
+        (
+            r#"{"id":"s","shared":{"group":"g","tokens":2},"turns":[{"prompt":5,"output":1}]}"#,
+            "line 2: `shared` is {\"group\":\"g\",\"tokens\":2} (wanted: a list)",
+        ),
+        (
+            r#"{"id":"s","shared":[{"group":"g","tokens":1},{"group":"h"}],"turns":[{"prompt":5,"output":1}]}"#,
+            "line 2: `shared[1].tokens` is missing",
         ),
         (
             r#"{"id":"s","parent":"s","turns":[{"prompt":5,"output":1}]}"#,
@@ -191,11 +207,13 @@ fn files_that_are_no_trace_are_told_apart() {
     assert!(matches!(read(HEADER), Err(TraceError::NoSessions)));
     assert!(matches!(read(r#"{"id":"s"}"#), Err(TraceError::NotATrace)));
     assert!(matches!(read("[]"), Err(TraceError::NotATrace)));
-    let newer = read(r#"{"orrery_trace":2,"colour":"red"}"#).unwrap_err();
-    assert_eq!(
-        newer.to_string(),
-        "line 1: `orrery_trace` is version 2 (wanted: 1)"
-    );
+    for version in [0, 3] {
+        let other = read(format!(r#"{{"orrery_trace":{version},"colour":"red"}}"#)).unwrap_err();
+        assert_eq!(
+            other.to_string(),
+            format!("line 1: `orrery_trace` is version {version} (wanted: 1 to 2)")
+        );
+    }
     let header = read(r#"{"orrery_trace":1,"licence":"MIT"}"#).unwrap_err();
     assert_eq!(
         header.to_string(),
@@ -270,12 +288,29 @@ fn the_writer_refuses_what_the_reader_would() {
     assert_eq!(writer.finish().unwrap(), format!("{HEADER}\n").as_bytes());
 }
 
+#[test]
+fn version_1_has_one_segment_and_no_list() {
+    let of = |shared: &str| {
+        let line = format!(r#"{{"id":"s","shared":{shared},"turns":[{{"prompt":5,"output":1}}]}}"#);
+        read(format!("{{\"orrery_trace\":1}}\n{line}\n"))
+    };
+    let sessions = of(r#"{"group":"g","tokens":3}"#).unwrap();
+    let segment = SharedPrefix {
+        group: "g".into(),
+        tokens: Tokens(3),
+    };
+    assert_eq!(sessions[0].shared, [segment]);
+    assert_eq!(of("null").unwrap()[0].shared, []);
+    let list = of(r#"[{"group":"g","tokens":3}]"#).unwrap_err();
+    assert!(list.to_string().contains("`shared` is [{"), "{list}");
+}
+
 fn simple(prompt: u64) -> Session {
     Session {
         id: "s".into(),
         model: None,
         arrival: None,
-        shared: None,
+        shared: vec![],
         parent: None,
         turns: vec![Turn {
             prompt: Tokens(prompt),
@@ -378,10 +413,10 @@ fn session() -> impl Strategy<Value = Session> {
     (
         names,
         option::of(span()),
-        option::of((text(), 0..=100_u64)),
+        vec((text(), 1..1000_u64), 0..4),
         vec(turn(), 1..6),
     )
-        .prop_map(|((id, model, parent), arrival, shared, drawn)| {
+        .prop_map(|((id, model, parent), arrival, openings, drawn)| {
             let mut turns: Vec<Turn> = Vec::new();
             for (mut turn, percent) in drawn {
                 if let Some(previous) = turns.last() {
@@ -389,16 +424,22 @@ fn session() -> impl Strategy<Value = Session> {
                 }
                 turns.push(turn);
             }
-            let first = turns[0].prompt.0;
+            // Lawful by construction: names once, ends that rise, within the first prompt.
+            let mut shared: Vec<SharedPrefix> = Vec::new();
+            for (group, more) in openings {
+                let end = shared.last().map_or(0, |s| s.tokens.0) + more;
+                let known = shared.iter().any(|s| s.group == group);
+                if !known && end <= turns[0].prompt.0 {
+                    let tokens = Tokens(end);
+                    shared.push(SharedPrefix { group, tokens });
+                }
+            }
             Session {
                 parent: parent.filter(|parent| *parent != id),
                 id,
                 model,
                 arrival,
-                shared: shared.map(|(group, percent)| SharedPrefix {
-                    group,
-                    tokens: Tokens(first * percent / 100),
-                }),
+                shared,
                 turns,
             }
         })

@@ -157,7 +157,7 @@ fn the_shared_opening_is_the_system_messages_share_of_the_first_prompt() {
     let shared = |model: &str| {
         let mut call = call(1000, 6, 0);
         call["extra"]["response"]["model"] = json!(model);
-        import(&[call]).0.session.shared.unwrap()
+        import(&[call]).0.session.shared[0].clone()
     };
     assert_eq!(shared("a").tokens, Tokens(200));
     assert_eq!(shared("a").group, shared("a").group);

@@ -42,7 +42,7 @@ fn session(id: &str, turns: Vec<Turn>) -> Session {
         id: id.into(),
         model: None,
         arrival: None,
-        shared: None,
+        shared: vec![],
         parent: None,
         turns,
     }

@@ -265,11 +265,15 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         self.last_arrival = arrival;
         self.summary.offered += 1;
         let id = SessionId(u32::try_from(index).expect("below 2^32 sessions"));
-        let shared = session.shared.as_ref().map(|shared| {
-            let next = GroupId(u32::try_from(self.groups.len()).expect("fewer than sessions"));
-            let group = *self.groups.entry(Arc::clone(&shared.group)).or_insert(next);
-            (group, shared.tokens)
-        });
+        let mut shared = Vec::with_capacity(session.shared.len());
+        for segment in &session.shared {
+            let next = GroupId(u32::try_from(self.groups.len()).expect("below 2^32 groups"));
+            let group = *self
+                .groups
+                .entry(Arc::clone(&segment.group))
+                .or_insert(next);
+            shared.push((group, segment.tokens));
+        }
         let peak = session.peak_tokens();
         // The one place where the future is read: for an oracle, and for nobody else.
         let foresight = if self.scheduler.needs_foresight() {

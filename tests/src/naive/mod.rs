@@ -43,10 +43,9 @@ pub struct Case {
 pub struct CaseSession {
     /// When it arrives.
     pub arrival_ms: u64,
-    /// Its group.
-    pub group: usize,
-    /// Leading tokens of the first prompt that are the group's.
-    pub shared: usize,
+    /// Groups along its opening, each with the leading tokens of the first prompt up to which it
+    /// reaches. A group stands in the same place of the tree wherever it is named.
+    pub openings: Vec<(usize, usize)>,
     /// At least one.
     pub turns: Vec<CaseTurn>,
 }

@@ -57,11 +57,10 @@ impl NaiveSession {
                 let mut prompt = context[..turn.reused].to_vec();
                 while prompt.len() < turn.prompt {
                     let place = prompt.len() as Token;
-                    let in_opening = k == 0 && prompt.len() < session.shared;
-                    prompt.push(if in_opening {
-                        1000 * (session.group as Token + 1) + place
-                    } else {
-                        name()
+                    let opening = session.openings.iter().find(|o| prompt.len() < o.1);
+                    prompt.push(match opening.filter(|_| k == 0) {
+                        Some(&(group, _)) => 1000 * (group as Token + 1) + place,
+                        None => name(),
                     });
                 }
                 let output: Vec<Token> = (0..turn.output).map(|_| name()).collect();

@@ -28,8 +28,8 @@ pub(super) struct SessionLine<'a> {
     model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arrival_s: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shared: Option<SharedItem<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    shared: Vec<SharedItem<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parent: Option<&'a str>,
     turns: Vec<TurnItem<'a>>,
@@ -91,7 +91,7 @@ impl<'a> SessionLine<'a> {
             id: &session.id,
             model: session.model.as_deref(),
             arrival_s: session.arrival.map(to_seconds),
-            shared: session.shared.as_ref().map(SharedItem::of),
+            shared: session.shared.iter().map(SharedItem::of).collect(),
             parent: session.parent.as_deref(),
             turns: session.turns.iter().map(TurnItem::of).collect(),
         }

@@ -2,7 +2,7 @@
 //!
 //! Why: a trace should be readable with `zstdcat` and `jq`, grow by appending, and stream. What the
 //! fields mean is in `FORMAT.md` beside this crate's manifest; a test parses its example.
-//! Limits: version 1 only. A line is at most 256 MiB. Unknown fields are errors: a misspelt
+//! Limits: reads versions 1 and 2, writes 2. A line is at most 256 MiB. Unknown fields are errors: a misspelt
 //! `wall_s` must not turn into an unknown tool time.
 
 mod emit;
@@ -15,8 +15,11 @@ mod write;
 pub use read::TraceReader;
 pub use write::TraceWriter;
 
-/// The version of the format that this program writes and the only one it reads.
-pub const VERSION: u64 = 1;
+/// The version of the format that this program writes.
+pub const VERSION: u64 = 2;
+
+/// The oldest version that it reads: in version 1, `shared` is one segment and no list.
+pub const OLDEST_VERSION: u64 = 1;
 
 /// The first line of a trace: what it is and where it comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,33 +32,37 @@ const TOOL: &[&str] = &[
     "parallelism",
 ];
 
-/// Reads the header from the JSON of line 1.
-pub(super) fn header(value: Value, place: Place) -> Result<Header, TraceError> {
+/// Reads the header and the version from the JSON of line 1.
+pub(super) fn header(value: Value, place: Place) -> Result<(Header, u64), TraceError> {
     // Version first: the fields of another version are not this one's to judge.
-    match value.get("orrery_trace") {
-        None => return Err(TraceError::NotATrace),
-        Some(version) if version.as_u64() != Some(super::VERSION) => {
-            return Err(TraceError::Version {
-                got: shown(version),
-            });
-        }
-        Some(_) => {}
-    }
+    let got = value.get("orrery_trace").ok_or(TraceError::NotATrace)?;
+    let known = super::OLDEST_VERSION..=super::VERSION;
+    let version = got
+        .as_u64()
+        .filter(|version| known.contains(version))
+        .ok_or_else(|| TraceError::Version { got: shown(got) })?;
     let mut fields = Fields::new(value, String::new(), place, HEADER)?;
-    Ok(Header {
+    let header = Header {
         source: fields.text("source")?.map(|text| text.to_string()),
         license: fields.text("license")?.map(|text| text.to_string()),
         note: fields.text("note")?.map(|text| text.to_string()),
-    })
+    };
+    Ok((header, version))
 }
 
 /// Reads a session from the JSON of one line. The laws between fields are not checked here.
-pub(super) fn session(value: Value, place: Place) -> Result<Session, TraceError> {
+pub(super) fn session(value: Value, version: u64, place: Place) -> Result<Session, TraceError> {
     let mut fields = Fields::new(value, String::new(), place, SESSION)?;
-    let shared = fields
-        .take("shared")
-        .map(|value| shared(value, place))
-        .transpose()?;
+    let mut shared = Vec::new();
+    if version == 1 {
+        if let Some(value) = fields.take("shared") {
+            shared.push(segment(value, "shared".to_owned(), place)?);
+        }
+    } else {
+        for (i, value) in fields.list("shared")?.into_iter().enumerate() {
+            shared.push(segment(value, format!("shared[{i}]"), place)?);
+        }
+    }
     let mut turns = Vec::new();
     for (i, value) in fields.list("turns")?.into_iter().enumerate() {
         turns.push(turn(value, format!("turns[{i}]"), place)?);
@@ -73,8 +77,8 @@ pub(super) fn session(value: Value, place: Place) -> Result<Session, TraceError>
     })
 }
 
-fn shared(value: Value, place: Place) -> Result<SharedPrefix, TraceError> {
-    let mut fields = Fields::new(value, "shared".to_owned(), place, SHARED)?;
+fn segment(value: Value, path: String, place: Place) -> Result<SharedPrefix, TraceError> {
+    let mut fields = Fields::new(value, path, place, SHARED)?;
     Ok(SharedPrefix {
         group: fields.need_text("group")?,
         tokens: fields.need_tokens("tokens", 0)?,

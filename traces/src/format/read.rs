@@ -22,6 +22,7 @@ const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Memory: one line and its session. Zstd files with a window above 128 MiB are refused.
 pub struct TraceReader<'a> {
     header: Header,
+    version: u64,
     lines: Lines<Box<dyn BufRead + Send + 'a>>,
     sessions: u64,
     ended: bool,
@@ -44,9 +45,10 @@ impl<'a> TraceReader<'a> {
     pub fn open(input: impl Read + Send + 'a) -> Result<Self, TraceError> {
         let mut lines = Lines::new(decompressed(input)?);
         let (place, line) = lines.next_line()?.ok_or(TraceError::Empty)?;
-        let header = parse::header(json(place, line)?, place)?;
+        let (header, version) = parse::header(json(place, line)?, place)?;
         Ok(Self {
             header,
+            version,
             lines,
             sessions: 0,
             ended: false,
@@ -68,7 +70,7 @@ impl<'a> TraceReader<'a> {
         };
         // Counted before it is judged: a file of bad sessions is not a file without any.
         self.sessions += 1;
-        let session = parse::session(json(place, line)?, place)?;
+        let session = parse::session(json(place, line)?, self.version, place)?;
         match session.check() {
             Ok(()) => Ok(Some(session)),
             Err(broken) => Err(TraceError::Unlawful { place, broken }),

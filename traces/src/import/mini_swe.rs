@@ -110,7 +110,10 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), TraceErro
     let session = Session {
         id: trajectory.instance_id.as_deref().unwrap_or(name).into(),
         arrival: None,
-        shared: trajectory.shared(first.prompt, model.as_deref()),
+        shared: trajectory
+            .shared(first.prompt, model.as_deref())
+            .into_iter()
+            .collect(),
         parent: None,
         turns,
         model,

@@ -134,8 +134,8 @@ pub fn merge(parts: Vec<Part>, rules: Rules) -> Result<Merged, MergeError> {
 }
 
 fn relabel_groups(session: &mut Session, labelled: &impl Fn(&Arc<str>) -> Arc<str>) {
-    if let Some(shared) = &mut session.shared {
-        shared.group = labelled(&shared.group);
+    for segment in &mut session.shared {
+        segment.group = labelled(&segment.group);
     }
 }
 

@@ -214,9 +214,13 @@ impl Factors {
 }
 
 fn scale_shared(session: &mut Session, scale: impl Fn(Tokens) -> Tokens) {
-    if let Some(shared) = &mut session.shared {
-        shared.tokens = scale(shared.tokens);
+    for segment in &mut session.shared {
+        segment.tokens = scale(segment.tokens);
     }
+    // A segment that shrank to nothing shares no more than the one before it.
+    session
+        .shared
+        .dedup_by(|next, before| next.tokens <= before.tokens);
 }
 
 /// Whether a factor changes anything.

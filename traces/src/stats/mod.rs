@@ -181,7 +181,7 @@ impl Stats {
     pub fn add(&mut self, session: &Session) {
         self.children += u64::from(session.parent.is_some());
         self.with_arrival += u64::from(session.arrival.is_some());
-        self.with_shared += u64::from(session.shared.is_some());
+        self.with_shared += u64::from(!session.shared.is_empty());
         let model = session.model.clone().unwrap_or_else(|| Arc::from(""));
         *self.models.entry(model).or_default() += 1;
         self.turns.push(session.turns.len() as u64);

@@ -196,7 +196,7 @@ impl Chain {
             },
             model: self.model.as_deref().map(Arc::from),
             arrival: None,
-            shared: self.shared(),
+            shared: self.shared().into_iter().collect(),
             parent: self.side.as_ref().map(|_| main_id.into()),
             turns,
         }
