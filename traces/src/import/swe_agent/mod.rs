@@ -209,7 +209,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), TraceErro
             .and_then(model)
             .map(Into::into),
         arrival: None,
-        shared: None,
+        shared: Vec::new(),
         parent: None,
         turns,
     };
