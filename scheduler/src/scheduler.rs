@@ -204,10 +204,6 @@ impl Scheduler {
     ///
     /// # Errors
     /// [`SchedulerError`] when the event cannot have happened or a policy decides what it may not.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "an event is handed over, not lent"
-    )]
     pub fn handle(&mut self, now: Time, event: Event) -> Result<(), SchedulerError> {
         match event {
             Event::SessionArrived(arrival) => self.arrived(now, &arrival)?,

@@ -24,7 +24,7 @@ impl Spec {
             id: format!("{}/{index}", self.name).into(),
             model: None,
             arrival: None,
-            shared: class.shared.clone(),
+            shared: class.shared.iter().cloned().collect(),
             parent: None,
             turns: class.turns(seed, index),
         }
