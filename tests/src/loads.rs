@@ -49,27 +49,44 @@ fn draft(block: usize) -> impl Strategy<Value = Draft> {
     })
 }
 
-fn session(block: usize, groups: bool) -> impl Strategy<Value = (u64, usize, usize, Vec<Draft>)> {
-    let arrival = prop::sample::select(vec![0_u64, 0, 5, 10, 13, 20, 40, 90]);
-    let shared = if groups {
-        (0..block * 3).boxed()
-    } else {
-        Just(0).boxed()
-    };
-    (
-        arrival,
-        0..2_usize,
-        shared,
-        prop::collection::vec(draft(block), 1..4),
-    )
+/// A path in the tree of openings: up to three steps to the left or right, and how far the last goes.
+type Path = (Vec<usize>, usize);
+
+/// The groups of a path. Where a group gives way to the next is a matter of the groups alone, so that
+/// a group stands in one place of the tree; 1 to `block + 2` tokens a step, mostly within a block.
+fn openings(block: usize, (steps, last): &Path) -> Vec<(usize, usize)> {
+    let mut openings: Vec<(usize, usize)> = Vec::new();
+    let (mut group, mut end) = (0, 0);
+    for (depth, step) in steps.iter().enumerate() {
+        group = 2 * group + 1 + step;
+        end += if depth + 1 == steps.len() {
+            *last
+        } else {
+            1 + (5 * group + 3 * steps[depth + 1]) % (block + 2)
+        };
+        openings.push((group, end));
+    }
+    openings
 }
 
-fn build(gap: u64, group: usize, shared: usize, drafts: Vec<Draft>) -> CaseSession {
+fn session(block: usize, groups: bool) -> impl Strategy<Value = (u64, Path, Vec<Draft>)> {
+    let arrival = prop::sample::select(vec![0_u64, 0, 5, 10, 13, 20, 40, 90]);
+    let path = if groups {
+        let steps = prop::collection::vec(0..2_usize, 0..4);
+        (steps, 1..block * 3).boxed()
+    } else {
+        Just((Vec::new(), 0)).boxed()
+    };
+    (arrival, path, prop::collection::vec(draft(block), 1..4))
+}
+
+fn build(gap: u64, openings: Vec<(usize, usize)>, drafts: Vec<Draft>) -> CaseSession {
     let mut turns: Vec<CaseTurn> = Vec::new();
     for draft in drafts {
         let left = turns.last().map_or(0, |t| t.prompt + t.output);
         let reused = left * draft.keep_percent / 100;
         // A first prompt is as long as the opening it shares, at least.
+        let shared = openings.last().map_or(0, |opening| opening.1);
         let least = if turns.is_empty() { shared } else { 0 };
         turns.push(CaseTurn {
             prompt: (reused + draft.fresh).max(least),
@@ -80,10 +97,7 @@ fn build(gap: u64, group: usize, shared: usize, drafts: Vec<Draft>) -> CaseSessi
     }
     CaseSession {
         arrival_ms: gap,
-        openings: (shared > 0)
-            .then_some((group, shared))
-            .into_iter()
-            .collect(),
+        openings,
         turns,
     }
 }
@@ -98,9 +112,9 @@ pub fn case(groups: bool) -> impl Strategy<Value = Case> {
         (pool, budget, 1..5_usize, any::<bool>(), sessions).prop_map(
             move |(pool, budget, max_running, skip, drafts)| {
                 let mut arrival = 0;
-                let sessions = drafts.into_iter().map(|(gap, group, shared, drafts)| {
+                let sessions = drafts.into_iter().map(|(gap, path, drafts)| {
                     arrival += gap;
-                    build(arrival, group, shared, drafts)
+                    build(arrival, openings(block, &path), drafts)
                 });
                 Case {
                     block,
@@ -121,7 +135,7 @@ pub fn case_of_resets() -> impl Strategy<Value = Case> {
     case(true).prop_map(|mut case| {
         let opening = 2 * case.block;
         for session in &mut case.sessions {
-            (session.group, session.shared) = (0, opening);
+            session.openings = vec![(0, opening)];
             for (k, turn) in session.turns.iter_mut().enumerate() {
                 let least = if k == 0 { opening } else { 1 };
                 turn.reused %= opening;
