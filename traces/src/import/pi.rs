@@ -226,10 +226,13 @@ impl File {
             id: self.id.as_deref().unwrap_or(name).into(),
             model: model.map(Into::into),
             arrival: None,
-            shared: shared.map(|tokens| SharedPrefix {
-                group: format!("pi/{}", model.unwrap_or("unknown")).into(),
-                tokens,
-            }),
+            shared: shared
+                .into_iter()
+                .map(|tokens| SharedPrefix {
+                    group: format!("pi/{}", model.unwrap_or("unknown")).into(),
+                    tokens,
+                })
+                .collect(),
             parent: None,
             turns: turns(&self.calls),
         };
