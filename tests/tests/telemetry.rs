@@ -28,7 +28,7 @@ fn arrive(scheduler: &mut Scheduler, session: u32, prompt: u64) {
         session: SessionId(session),
         turn,
         peak: Tokens(prompt + 1),
-        shared: None,
+        shared: Vec::new(),
         last_of_load: false,
     };
     let event = Event::SessionArrived(arrival);
