@@ -13,6 +13,7 @@ Examples:
   orrery run                                 fcfs against mars, every default
   orrery run --rate 0.1,0.2,0.4 --seed 1,2   several rates and seeds, each policy on the same draws
   orrery run --policy mars,mine.toml         a preset against your own policy file
+  orrery run --policy mars,isolated,bound    beside what no policy can beat: limits, not policies
   orrery race                                every preset over rates and seeds, with intervals
   orrery policies show mars > mine.toml      a policy file to start from
   orrery run --decisions --out runs/ab && orrery compare runs/ab

@@ -9,6 +9,7 @@ mod compare;
 mod demo;
 mod determinism;
 mod errors;
+mod limits;
 mod numbers;
 mod policy_errors;
 mod race;

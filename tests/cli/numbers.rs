@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::support::{Ran, folder, names, succeed, trace, two_turns};
 
-const KEYS: [&str; 20] = [
+pub(crate) const KEYS: [&str; 20] = [
     "attainment",
     "completed",
     "evicted_blocks_per_s",
@@ -42,7 +42,7 @@ const KEYS: [&str; 20] = [
     "workload",
 ];
 
-fn three(at: &Path, more: &[&str]) -> Ran {
+pub(crate) fn three(at: &Path, more: &[&str]) -> Ran {
     trace(at, "three.jsonl", &["a", "b", "c"].map(two_turns));
     let mut args = vec![
         "run",
@@ -67,12 +67,12 @@ fn three(at: &Path, more: &[&str]) -> Ran {
     succeed(at, &args)
 }
 
-fn close(value: &Value, wanted: f64) {
+pub(crate) fn close(value: &Value, wanted: f64) {
     let got = value.as_f64().unwrap_or(f64::NAN);
     assert!((got - wanted).abs() < 1e-9, "{value} is not {wanted}");
 }
 
-fn keys(value: &Value) -> Vec<&str> {
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
     let object = value.as_object().expect("an object");
     object.keys().map(String::as_str).collect()
 }
@@ -165,7 +165,7 @@ fn table_and_csv_tell_the_same() {
     assert!(lines[1].starts_with("fcfs,three.jsonl,1,1,3,3,0,0,0.319558"));
 }
 
-fn parquet(path: &Path) -> DataFrame {
+pub(crate) fn parquet(path: &Path) -> DataFrame {
     let file = File::open(path).expect("a Parquet file");
     ParquetReader::new(file).finish().expect("Parquet")
 }

@@ -9,12 +9,19 @@ fn policies_are_listed_shown_and_explained() {
     let at = folder();
     let list = succeed(at.path(), &["policies", "list"]).stdout;
     assert!(list.contains("fcfs") && list.contains("mars"));
-    // Limits are listed as what they are, and cannot be run.
+    // Limits are listed and explained as what they are; there is no setting to show.
     assert!(list.contains("bound") && list.contains("isolated"));
-    let refused = run(at.path(), &["run", "--policy", "mars,bound"]);
+    let explained = succeed(at.path(), &["policies", "explain", "bound"]).stdout;
+    assert!(
+        explained.starts_with("bound: Limit: a mean latency"),
+        "{explained}"
+    );
+    let refused = run(at.path(), &["policies", "show", "bound"]);
     assert_eq!(refused.code, Some(2));
     assert!(
-        refused.stderr.contains("`bound` is a limit"),
+        refused
+            .stderr
+            .contains("`bound` is a limit and has no settings"),
         "{}",
         refused.stderr
     );

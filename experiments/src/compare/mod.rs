@@ -97,7 +97,11 @@ pub fn command(args: &CompareArgs) -> Result<(), Failure> {
         note(false, &line);
     }
     data(&print::text(&comparison, args.format).map_err(Failure::bad_input)?)?;
-    if comparison.pairs.iter().any(|p| p.decisions.is_none()) {
+    let limit = a.limit().or(b.limit());
+    if let Some(limit) = limit {
+        let line = format!("note: `{limit}` is a limit; it decides nothing");
+        note(false, &line);
+    } else if comparison.pairs.iter().any(|p| p.decisions.is_none()) {
         note(
             false,
             "hint: run both again with `orrery run --decisions` to see where they first decide \

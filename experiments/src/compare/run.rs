@@ -8,6 +8,7 @@ use polars::prelude::{DataFrame, ParquetReader, SerReader};
 use serde_json::Value;
 
 use super::paired::SessionRow;
+use crate::run::limits::Limit;
 
 /// A complete run, of which only the manifest has been read.
 #[derive(Clone, Debug)]
@@ -124,11 +125,24 @@ impl Run {
             .transpose()
     }
 
+    /// The limit that it is, if it is no run of a policy.
+    pub fn limit(&self) -> Option<&str> {
+        self.config()["limit"].as_str()
+    }
+
     /// Its sessions, by arrival.
     ///
     /// # Errors
-    /// A file that cannot be read, or that lacks a column.
+    /// A file that cannot be read, or that lacks a column; a limit without sessions.
     pub fn sessions(&self) -> anyhow::Result<Vec<SessionRow>> {
+        if self.limit() == Some(Limit::Bound.name()) {
+            bail!(
+                "`{}` is the limit `bound`: one mean of the whole load, without sessions to compare \
+                 (wanted: runs of policies, or `isolated`)\nhint: the mean is in its `manifest.json`, \
+                 and `orrery run --policy ...,bound` prints it beside the policies",
+                self.path.display()
+            );
+        }
         let path = self.path.join("sessions.parquet");
         let frame = read(&path)?;
         session_rows(&frame).with_context(|| format!("cannot use `{}`", path.display()))

@@ -35,7 +35,7 @@ pub fn demo(args: &DemoArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         threads: run::plan::threads(args.threads.as_deref())?,
         ..Plan::new(&run_args(args))?
     };
-    let names: Vec<&str> = plan.policies.iter().map(|p| p.spec.name.as_str()).collect();
+    let names: Vec<&str> = plan.policies.iter().map(|p| p.name.as_str()).collect();
     let setting = format!(
         "{SESSIONS} recorded SWE-bench sessions per run, {} on {}, {} tool cores, even arrivals, seed {}",
         plan.machine.hardware.model.name,
@@ -129,7 +129,8 @@ fn rows(reports: &[RunReport]) -> comfy_table::Table {
             shown(at_three(&r.goodput_per_s), 4, 1.0),
             shown(at_three(&r.attainment), 1, 100.0),
             shown(r.prefix_hit_rate, 1, 100.0),
-            r.preemptions.to_string(),
+            r.preemptions
+                .map_or_else(|| "n/a".to_owned(), |n| n.to_string()),
         ]);
     }
     for column in (0..8).filter(|c| *c != 1) {

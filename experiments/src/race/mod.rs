@@ -61,8 +61,8 @@ pub struct PolicyReport {
     pub failed_seeds: usize,
     /// Sessions offered over all other seeds.
     pub offered: u64,
-    /// Of these, completed. Latencies are of the completed ones.
-    pub completed: u64,
+    /// Of these, completed; null for a limit that runs none. Latencies are of the completed ones.
+    pub completed: Option<u64>,
     /// By name of the value in `orrery run --format csv`.
     pub estimates: Vec<Named>,
     /// Its mean latency over that of mars, paired by seed.
@@ -165,7 +165,7 @@ fn rates(
                         .collect()
                 })
                 .collect();
-            let names: Vec<&str> = plan.policies.iter().map(|p| p.spec.name.as_str()).collect();
+            let names: Vec<&str> = plan.policies.iter().map(|p| p.name.as_str()).collect();
             rate_report(rate_per_s, limits, &names, &reports)
         })
         .collect()

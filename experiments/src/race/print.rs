@@ -53,18 +53,22 @@ fn csv(rates: &[RateReport]) -> anyhow::Result<String> {
             row.push(seeds(policy).to_string());
             row.push(policy.failed_seeds.to_string());
             row.push(policy.offered.to_string());
-            row.push(policy.completed.to_string());
+            row.push(policy.completed.map_or_else(na, |n| n.to_string()));
             let estimates = names.iter().map(|name| estimate(policy, name));
             for e in estimates.chain([policy.mean_over_mars]) {
                 row.extend([e.mean, e.low, e.high].map(|x| match x {
                     Some(x) => x.to_string(),
-                    None => "n/a".to_owned(),
+                    None => na(),
                 }));
             }
             writer.write_record(&row)?;
         }
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+fn na() -> String {
+    "n/a".to_owned()
 }
 
 fn estimate(policy: &PolicyReport, name: &str) -> Estimate {
@@ -108,12 +112,12 @@ fn tables(rates: &[RateReport], plan: &Plan) -> String {
                     plan.seeds.len()
                 );
             }
-            if p.completed < p.offered {
+            if let Some(completed) = p.completed.filter(|&completed| completed < p.offered) {
                 let _ = writeln!(
                     text,
                     "{}: {} of {} offered sessions did not complete; latencies are of the others.",
                     p.policy,
-                    p.offered - p.completed,
+                    p.offered - completed,
                     p.offered
                 );
             }

@@ -21,9 +21,9 @@ pub(super) fn rows(reports: &[RunReport]) -> anyhow::Result<String> {
 fn text(cell: &Cell) -> String {
     match cell {
         Cell::Text(text) => text.clone(),
-        Cell::Count(count) => count.to_string(),
+        Cell::Count(Some(count)) => count.to_string(),
         // The shortest text that reads back as the same number.
         Cell::Number(Some(number)) => number.to_string(),
-        Cell::Number(None) => "n/a".to_owned(),
+        Cell::Count(None) | Cell::Number(None) => "n/a".to_owned(),
     }
 }

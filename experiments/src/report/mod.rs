@@ -27,11 +27,11 @@ pub struct RunReport {
     /// Sessions that arrived.
     pub offered: u64,
     /// Of these, completed.
-    pub completed: u64,
+    pub completed: Option<u64>,
     /// Turned away, as larger than the KV pool.
-    pub rejected: u64,
+    pub rejected: Option<u64>,
     /// Open at the horizon.
-    pub unfinished: u64,
+    pub unfinished: Option<u64>,
     /// Arrival to completion, over completed sessions.
     pub latency_s: Spread,
     /// Prompt ready to first token, over turns that ended.
@@ -45,17 +45,17 @@ pub struct RunReport {
     /// Share of prompt tokens found in KV.
     pub prefix_hit_rate: Option<f64>,
     /// Tokens computed more than once.
-    pub recomputed_tokens: u64,
+    pub recomputed_tokens: Option<u64>,
     /// Turns preempted.
-    pub preemptions: u64,
+    pub preemptions: Option<u64>,
     /// Cached KV blocks dropped per second of makespan.
     pub evicted_blocks_per_s: Option<f64>,
     /// Time of tools as it was over time alone.
     pub tool_stretch: Option<f64>,
     /// Start to last completion, or to the horizon.
-    pub makespan_s: f64,
+    pub makespan_s: Option<f64>,
     /// What the simulation took on this machine.
-    pub sim_wall_s: f64,
+    pub sim_wall_s: Option<f64>,
 }
 
 /// A value per alpha, in the user's order.
@@ -114,21 +114,21 @@ impl RunReport {
             rate_per_s: which.rate_per_s,
             seed: which.seed,
             offered: summary.offered,
-            completed: summary.completed,
-            rejected: summary.rejected,
-            unfinished: summary.unfinished,
+            completed: Some(summary.completed),
+            rejected: Some(summary.rejected),
+            unfinished: Some(summary.unfinished),
             latency_s: Spread::of(&mut latencies),
             ttft_s: Spread::of(&mut first_tokens),
             goodput_per_s: by_alpha(&|met| metrics::per_second(met, summary.makespan)),
             attainment: by_alpha(&|met| metrics::share(met, summary.offered)),
             output_tokens_per_s: metrics::per_second(counters.generated, summary.makespan),
             prefix_hit_rate: metrics::share(counters.hit, counters.prompt),
-            recomputed_tokens: counters.recomputed,
-            preemptions: counters.preemptions,
+            recomputed_tokens: Some(counters.recomputed),
+            preemptions: Some(counters.preemptions),
             evicted_blocks_per_s: metrics::per_second(counters.evicted, summary.makespan),
             tool_stretch: summary.tool_stretch(),
-            makespan_s: summary.makespan.as_secs(),
-            sim_wall_s: 0.0,
+            makespan_s: Some(summary.makespan.as_secs()),
+            sim_wall_s: None,
         }
     }
 }
@@ -162,8 +162,8 @@ pub fn flat(report: &RunReport) -> Vec<(String, Cell)> {
             "rate_per_s".to_owned(),
             Cell::Number(Some(report.rate_per_s)),
         ),
-        ("seed".to_owned(), Cell::Count(report.seed)),
-        ("offered".to_owned(), Cell::Count(report.offered)),
+        ("seed".to_owned(), Cell::Count(Some(report.seed))),
+        ("offered".to_owned(), Cell::Count(Some(report.offered))),
         ("completed".to_owned(), Cell::Count(report.completed)),
         ("rejected".to_owned(), Cell::Count(report.rejected)),
         ("unfinished".to_owned(), Cell::Count(report.unfinished)),
@@ -191,8 +191,8 @@ pub fn flat(report: &RunReport) -> Vec<(String, Cell)> {
         count("preemptions", report.preemptions),
         number("evicted_blocks_per_s", report.evicted_blocks_per_s),
         number("tool_stretch", report.tool_stretch),
-        number("makespan_s", Some(report.makespan_s)),
-        number("sim_wall_s", Some(report.sim_wall_s)),
+        number("makespan_s", report.makespan_s),
+        number("sim_wall_s", report.sim_wall_s),
     ]);
     cells
 }
@@ -202,8 +202,8 @@ pub fn flat(report: &RunReport) -> Vec<(String, Cell)> {
 pub enum Cell {
     /// A name.
     Text(String),
-    /// A whole number.
-    Count(u64),
+    /// A whole number; `None` is "not measured".
+    Count(Option<u64>),
     /// A measurement; `None` is "not measured".
     Number(Option<f64>),
 }
@@ -260,7 +260,7 @@ mod tests {
                 r#""attainment":{"1":0.25,"1.5":0.25,"3":0.5},"#,
                 r#""output_tokens_per_s":0.0,"prefix_hit_rate":null,"recomputed_tokens":0,"#,
                 r#""preemptions":0,"evicted_blocks_per_s":0.0,"tool_stretch":null,"#,
-                r#""makespan_s":50.0,"sim_wall_s":0.0}]}"#
+                r#""makespan_s":50.0,"sim_wall_s":null}]}"#
             )
         );
     }

@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::{Cell, RunReport, flat};
 use crate::output;
+use crate::run::limits::Limit;
 
 /// One table per (rate, seed), then the definitions.
 pub(super) fn tables(reports: &[RunReport], tolerance: f64) -> String {
@@ -24,13 +25,19 @@ pub(super) fn tables(reports: &[RunReport], tolerance: f64) -> String {
         );
         let _ = writeln!(text, "{}", table(these).trim_fmt());
         for report in these {
-            let missing = report.offered - report.completed;
+            // A limit is no run: nothing of it could be left open.
+            let (Some(completed), Some(rejected), Some(unfinished)) =
+                (report.completed, report.rejected, report.unfinished)
+            else {
+                continue;
+            };
+            let missing = report.offered - completed;
             if missing > 0 {
                 let _ = writeln!(
                     text,
-                    "{}: {missing} of {} offered sessions did not complete ({} rejected as larger \
-                     than the KV pool, {} unfinished); latencies are of the others.",
-                    report.policy, report.offered, report.rejected, report.unfinished
+                    "{}: {missing} of {} offered sessions did not complete ({rejected} rejected as \
+                     larger than the KV pool, {unfinished} unfinished); latencies are of the others.",
+                    report.policy, report.offered
                 );
             }
         }
@@ -41,10 +48,22 @@ pub(super) fn tables(reports: &[RunReport], tolerance: f64) -> String {
         "Latency: arrival to completion, completed sessions. TTFT: prompt ready to first token, \
          per turn.\nPercentiles interpolate linearly between order statistics.\nGoodput(a): sessions \
          with latency <= a * T_ideal (alone on this machine, fcfs) per second of makespan; alpha 1 \
-         counts\nwithin {} %. Attainment(a): that count over sessions offered.",
+         counts\nwithin {} %. Attainment(a): that count over sessions offered.{}",
         // 0.07 * 100 prints as 7.000000000000001.
-        (tolerance * 1e6).round() / 1e4
+        (tolerance * 1e6).round() / 1e4,
+        about_limits(reports)
     );
+    text
+}
+
+/// What the rows of limits mean, if there are any.
+fn about_limits(reports: &[RunReport]) -> String {
+    let mut text = String::new();
+    for limit in Limit::ALL {
+        if reports.iter().any(|r| r.policy == limit.name()) {
+            let _ = write!(text, "\n{}: {}", limit.name(), limit.meaning());
+        }
+    }
     text
 }
 
@@ -97,8 +116,8 @@ fn shown(name: &str, cell: &Cell) -> String {
     let is_share = name.starts_with("attainment") || name == "prefix_hit_rate";
     match cell {
         Cell::Text(text) => text.clone(),
-        Cell::Count(count) => count.to_string(),
-        Cell::Number(None) => "n/a".to_owned(),
+        Cell::Count(Some(count)) => count.to_string(),
+        Cell::Count(None) | Cell::Number(None) => "n/a".to_owned(),
         Cell::Number(Some(x)) if is_share => format!("{:.1}", x * 100.0),
         Cell::Number(Some(x)) if name.starts_with("goodput") => format!("{x:.4}"),
         Cell::Number(Some(x)) if name.starts_with("ttft") => format!("{x:.3}"),

@@ -26,10 +26,10 @@ pub struct Case {
 pub fn config(plan: &Plan, case: Case) -> Value {
     let alphas: Vec<&str> = plan.alphas.iter().map(|a| a.text.as_str()).collect();
     let policy = &plan.policies[case.policy];
-    json!({
+    let mut config = json!({
         "semantics": SEMANTICS,
-        "policy": policy.spec.name,
-        "policy_toml": policy.toml,
+        "policy": policy.name,
+        "policy_toml": policy.toml(),
         "trace_blake3": plan.workload.digest,
         "rate_per_s": case.rate_per_s,
         "arrivals": match plan.arrivals {
@@ -39,10 +39,14 @@ pub fn config(plan: &Plan, case: Case) -> Value {
         "sessions": plan.sessions,
         "seed": case.seed,
         "alphas": alphas,
-        "decisions": plan.decisions(),
+        "decisions": plan.decisions() && policy.limit().is_none(),
         "alpha1_tolerance": plan.tolerance,
         "machine": plan.machine.config(),
-    })
+    });
+    if let (Some(limit), Some(config)) = (policy.limit(), config.as_object_mut()) {
+        config.insert("limit".to_owned(), json!(limit.name()));
+    }
+    config
 }
 
 /// The name of the run's directory: policy, rate, seed and the first 12 digits of the BLAKE3 of
@@ -50,7 +54,7 @@ pub fn config(plan: &Plan, case: Case) -> Value {
 pub fn name(plan: &Plan, case: Case) -> String {
     // Keys are sorted, so the text is the same whatever order they were written in.
     let digest = blake3::hash(config(plan, case).to_string().as_bytes()).to_hex();
-    let policy = super::directory::plain_name(&plan.policies[case.policy].spec.name);
+    let policy = super::directory::plain_name(&plan.policies[case.policy].name);
     format!(
         "{policy}-r{}-s{}-{}",
         case.rate_per_s,
@@ -70,10 +74,8 @@ pub fn manifest(
     report: &RunReport,
     rows: Rows,
 ) -> anyhow::Result<String> {
-    let mut totals = serde_json::to_value(report)?;
+    let mut totals = totals_of(report)?;
     if let Some(totals) = totals.as_object_mut() {
-        // Not a property of the run but of the computer and the moment.
-        totals.remove("sim_wall_s");
         totals.insert("steps".to_owned(), json!(summary.counters.steps));
         totals.insert("prompt_tokens".to_owned(), json!(summary.counters.prompt));
         totals.insert("hit_tokens".to_owned(), json!(summary.counters.hit));
@@ -96,6 +98,37 @@ pub fn manifest(
             json!(summary.tool_alone.as_secs()),
         );
     }
+    text(plan, case, rows, &totals)
+}
+
+/// The manifest of a limit; `bound` has the parts of a bound.
+///
+/// # Errors
+/// If a report cannot be written down, which none does.
+pub fn of_limit(
+    plan: &Plan,
+    case: Case,
+    report: &RunReport,
+    rows: Rows,
+    bound: &Value,
+) -> anyhow::Result<String> {
+    let mut totals = totals_of(report)?;
+    if let Some(totals) = totals.as_object_mut().filter(|_| !bound.is_null()) {
+        totals.insert("bound".to_owned(), bound.clone());
+    }
+    text(plan, case, rows, &totals)
+}
+
+fn totals_of(report: &RunReport) -> anyhow::Result<Value> {
+    let mut totals = serde_json::to_value(report)?;
+    if let Some(totals) = totals.as_object_mut() {
+        // Not a property of the run but of the computer and the moment.
+        totals.remove("sim_wall_s");
+    }
+    Ok(totals)
+}
+
+fn text(plan: &Plan, case: Case, rows: Rows, totals: &Value) -> anyhow::Result<String> {
     let in_file = plan.workload.sessions.len();
     let header = &plan.workload.header;
     let manifest = json!({
@@ -122,6 +155,8 @@ pub fn manifest(
             "goodput_per_s": "sessions with latency <= alpha * T_ideal per second of makespan; from alpha 1 up, at least 1 + alpha1_tolerance",
             "attainment": "that count over sessions offered",
             "percentiles": "linear between order statistics, rank p * (n - 1)",
+            "isolated": "limit: every session on a machine of its own from its arrival on; nothing is scheduled, so engine counters are null",
+            "bound": "limit: a mean latency that no policy can go below on this load; nothing else of it exists",
             "makespan_s": "start to last completion; to the horizon if sessions were open then",
         },
         "rows": rows,

@@ -9,6 +9,7 @@ pub mod columns;
 pub mod decisions;
 pub mod directory;
 pub mod ideal;
+pub mod limits;
 pub mod machine;
 pub mod manifest;
 pub mod plan;
@@ -35,7 +36,9 @@ use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{data, note};
 use crate::progress::Progress;
-use crate::report::{self, Judge, RunReport, Which};
+use crate::report::{self, RunReport};
+use ideal::Ideals;
+use policies::Row;
 use recorder::Recorder;
 
 /// A run that is done.
@@ -208,18 +211,26 @@ fn one(
     plan: &Plan,
     case: Case,
     order: &[u32],
-    ideals: &[Option<Nanos>],
+    ideals: &Ideals,
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<Done, Failure> {
-    let policy = &plan.policies[case.policy].spec;
+    let policy = match &plan.policies[case.policy].row {
+        Row::Policy { spec, .. } => spec,
+        Row::Limit(limit) => {
+            let done = limits::one(plan, case, *limit, order, ideals)?;
+            progress.share().completed(plan.sessions as u64);
+            return Ok(done);
+        }
+    };
     let sessions = &plan.workload.sessions;
     let times = plan.times(case.rate_per_s, case.seed)?;
     let offered = order.iter().zip(times).map(|(&index, arrival)| Offered {
         session: std::sync::Arc::clone(&sessions[index as usize]),
         arrival,
     });
-    let ideals: Vec<Option<Nanos>> = order.iter().map(|&i| ideals[i as usize]).collect();
+    let latency = |&i: &u32| ideals.latency[i as usize];
+    let ideals: Vec<Option<Nanos>> = order.iter().map(latency).collect();
     let mut share = progress.share();
     let mut recorder = Recorder::new(&ideals, progress.share(), interrupt);
     if plan.decisions() {
@@ -246,24 +257,14 @@ fn one(
             error: anyhow!("at {at} the simulated clock stands still while events go on"),
         });
     }
-    let which = Which {
-        policy: &policy.name,
-        workload: &plan.workload.name,
-        rate_per_s: case.rate_per_s,
-        seed: case.seed,
-    };
-    let judge = Judge {
-        alphas: &plan.alphas,
-        tolerance: plan.tolerance,
-    };
     let report = RunReport {
-        sim_wall_s,
+        sim_wall_s: Some(sim_wall_s),
         ..RunReport::new(
-            which,
+            plan.which(case),
             &summary,
             recorder.timed(),
             recorder.first_tokens(),
-            judge,
+            plan.judge(),
         )
     };
     let counted = recorder.counted();

@@ -8,13 +8,16 @@ use anyhow::anyhow;
 use sim::arrivals::{Arrivals, Times};
 use units::{Nanos, Time};
 
+use super::limits;
 use super::machine::Machine;
+use super::manifest::Case;
 use super::policies::{self, Chosen};
 use super::settings::Settings;
 use super::workload::Workload;
 use crate::cli::{ArrivalKind, Format, RunArgs};
 use crate::failure::Failure;
 use crate::metrics::Alpha;
+use crate::report::{Judge, Which};
 
 /// More sessions than this in one run would not fit a workstation's memory.
 const SESSIONS_LIMIT: u64 = 10_000_000;
@@ -118,6 +121,8 @@ impl Plan {
             },
         )?;
         let policies = policies::choose(&args.policy, &of_policies)?;
+        let span = horizon.map(|end| end.since(Time::ZERO));
+        limits::check(policies.iter().filter_map(Chosen::limit), span)?;
         let mut machine = Machine::new(
             common.gpu.trim(),
             common.model.trim(),
@@ -149,6 +154,24 @@ impl Plan {
     /// Whether the decision log is written.
     pub fn decisions(&self) -> bool {
         self.machine.setup.engine.log_decisions
+    }
+
+    /// What identifies a run of it in a report.
+    pub fn which(&self, case: Case) -> Which<'_> {
+        Which {
+            policy: &self.policies[case.policy].name,
+            workload: &self.workload.name,
+            rate_per_s: case.rate_per_s,
+            seed: case.seed,
+        }
+    }
+
+    /// By what its sessions are judged.
+    pub fn judge(&self) -> Judge<'_> {
+        Judge {
+            alphas: &self.alphas,
+            tolerance: self.tolerance,
+        }
     }
 
     /// Arrival times at this rate.

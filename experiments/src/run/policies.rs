@@ -5,29 +5,50 @@ use std::path::Path;
 use anyhow::Context;
 use policies::{PRESETS, PolicyError, PolicySpec};
 
+use super::limits::Limit;
 use super::settings;
 use crate::failure::{Failure, did_you_mean, nearest};
 
-/// A policy to run.
+/// A row to make: a policy to run, or a limit to hold policies against.
 #[derive(Clone, Debug)]
 pub struct Chosen {
-    /// With every override applied; known to build.
-    pub spec: PolicySpec,
-    /// The same as TOML, every setting visible.
-    pub toml: String,
+    /// Its name in reports.
+    pub name: String,
+    /// What it is.
+    pub row: Row,
 }
 
-/// What no policy can beat: not policies, but what they are held against. Name and meaning.
-pub const LIMITS: [(&str, &str); 2] = [
-    (
-        "isolated",
-        "Limit: every session alone on the machine; `orrery race` prints its mean.",
-    ),
-    (
-        "bound",
-        "Limit: a mean latency that no policy can go below; `orrery race` prints it.",
-    ),
-];
+/// What makes a row.
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// A policy that runs.
+    Policy {
+        /// With every override applied; known to build.
+        spec: Box<PolicySpec>,
+        /// The same as TOML, every setting visible.
+        toml: String,
+    },
+    /// What no policy can beat.
+    Limit(Limit),
+}
+
+impl Chosen {
+    /// The limit that it is, if it is none of the policies.
+    pub fn limit(&self) -> Option<Limit> {
+        match self.row {
+            Row::Limit(limit) => Some(limit),
+            Row::Policy { .. } => None,
+        }
+    }
+
+    /// Every setting of the policy as TOML; a limit has none.
+    pub fn toml(&self) -> Option<&str> {
+        match &self.row {
+            Row::Policy { toml, .. } => Some(toml),
+            Row::Limit(_) => None,
+        }
+    }
+}
 
 /// Where a policy comes from.
 #[derive(Clone, Debug)]
@@ -38,12 +59,6 @@ enum Origin {
 
 impl Origin {
     fn find(name: &str) -> Result<Self, Failure> {
-        if LIMITS.iter().any(|(limit, _)| *limit == name) {
-            return Err(Failure::bad_input(anyhow::anyhow!(
-                "`{name}` is a limit, not a policy that can run\nhint: `orrery race` prints it \
-                 beside the policies"
-            )));
-        }
         let is_preset = PRESETS.iter().any(|(preset, _)| *preset == name);
         let path = Path::new(name);
         let looks_like_file = path
@@ -83,33 +98,63 @@ impl Origin {
 /// # Errors
 /// Bad input: an unknown name or key (with the nearest), a value out of range, a name twice.
 pub fn choose(list: &str, overrides: &[(String, String)]) -> Result<Vec<Chosen>, Failure> {
-    let mut found = Vec::new();
-    for name in list.split(',').map(str::trim).filter(|n| !n.is_empty()) {
-        let origin = Origin::find(name)?;
-        let spec = origin.resolve(&[]).map_err(|e| origin.fail(e))?;
-        found.push((origin, spec, Vec::new()));
-    }
-    if found.is_empty() {
+    let mut names: Vec<&str> = list.split(',').map(str::trim).collect();
+    names.retain(|name| !name.is_empty());
+    if names.is_empty() {
         return Err(Failure::bad_input(anyhow::anyhow!(
             "`--policy` names no policy (wanted: at least one)"
         )));
     }
+    let mut found: Vec<Found> = Vec::new();
+    for name in names.iter().filter(|name| Limit::named(name).is_none()) {
+        let origin = Origin::find(name)?;
+        let spec = origin.resolve(&[]).map_err(|e| origin.fail(e))?;
+        found.push((origin, spec, Vec::new()));
+    }
     for (key, value) in overrides {
         apply(&mut found, key, value)?;
     }
+    let mut found = found.into_iter();
     let mut chosen: Vec<Chosen> = Vec::new();
-    for (origin, spec, _) in found {
-        spec.build().map_err(|e| origin.fail(e))?;
-        if chosen.iter().any(|c| c.spec.name == spec.name) {
+    for name in names {
+        let row = if let Some(limit) = Limit::named(name) {
+            Chosen {
+                name: name.to_owned(),
+                row: Row::Limit(limit),
+            }
+        } else if let Some((origin, spec, _)) = found.next() {
+            policy(&origin, spec)?
+        } else {
+            continue;
+        };
+        if chosen.iter().any(|c| c.name == row.name) {
             return Err(Failure::bad_input(anyhow::anyhow!(
                 "two policies are called `{}`\nhint: give one of them another `name` in its file",
-                spec.name
+                row.name
             )));
         }
-        let toml = spec.to_toml().map_err(|e| origin.fail(e))?;
-        chosen.push(Chosen { spec, toml });
+        chosen.push(row);
     }
     Ok(chosen)
+}
+
+fn policy(origin: &Origin, spec: PolicySpec) -> Result<Chosen, Failure> {
+    spec.build().map_err(|e| origin.fail(e))?;
+    if Limit::named(&spec.name).is_some() {
+        return Err(Failure::bad_input(anyhow::anyhow!(
+            "a policy is called `{}`, which is the name of a limit\nhint: give it another `name` in \
+             its file",
+            spec.name
+        )));
+    }
+    let toml = spec.to_toml().map_err(|e| origin.fail(e))?;
+    Ok(Chosen {
+        name: spec.name.clone(),
+        row: Row::Policy {
+            spec: Box::new(spec),
+            toml,
+        },
+    })
 }
 
 type Found = (Origin, PolicySpec, Vec<(String, String)>);
@@ -194,8 +239,8 @@ mod tests {
     #[test]
     fn an_override_reaches_every_policy_that_has_the_key() {
         let chosen = choose("fcfs,mars", &set(&[("admission.window_max", "40")])).unwrap();
-        assert!(!chosen[0].toml.contains("window_max"));
-        assert!(chosen[1].toml.contains("window_max = 40"));
+        assert!(!chosen[0].toml().unwrap().contains("window_max"));
+        assert!(chosen[1].toml().unwrap().contains("window_max = 40"));
     }
 
     #[test]
@@ -206,8 +251,12 @@ mod tests {
             ("mars.order.aging_s", "10"),
         ]);
         let chosen = choose("fcfs,mars", &both).unwrap();
-        assert!(chosen[0].toml.contains("aging_s = 7"), "{}", chosen[0].toml);
-        assert!(chosen[1].toml.contains("aging_s = 10"));
+        assert!(
+            chosen[0].toml().unwrap().contains("aging_s = 7"),
+            "{}",
+            chosen[0].toml().unwrap()
+        );
+        assert!(chosen[1].toml().unwrap().contains("aging_s = 10"));
     }
 
     #[test]
@@ -224,6 +273,18 @@ mod tests {
         hint(&[("admission.window_mx", "2")], "admission.window_max");
         hint(&[("mars.order.agin_s", "2")], "mars.order.aging_s");
         hint(&[("engine.token_bugdet", "2")], "engine.token_budget");
+    }
+
+    #[test]
+    fn limits_stand_in_their_place_and_take_no_override() {
+        let chosen = choose("isolated, mars,bound", &set(&[("order.aging_s", "7")])).unwrap();
+        let names: Vec<&str> = chosen.iter().map(|c| c.name.as_str()).collect();
+        assert_eq!(names, ["isolated", "mars", "bound"]);
+        let limits: Vec<Option<Limit>> = chosen.iter().map(Chosen::limit).collect();
+        assert_eq!(limits, [Some(Limit::Isolated), None, Some(Limit::Bound)]);
+        assert!(chosen[1].toml().unwrap().contains("aging_s = 7"));
+        assert!(choose("bound", &set(&[("order.aging_s", "7")])).is_err());
+        assert!(choose("bound,bound", &[]).is_err());
     }
 
     #[test]

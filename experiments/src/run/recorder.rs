@@ -39,19 +39,19 @@ pub struct Recorder<'a> {
     calls_at_last: u32,
 }
 
-/// Rows written, by file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+/// Rows written, by file; `None` when there is no such file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Rows {
     /// Of `sessions.parquet`.
-    pub sessions: usize,
+    pub sessions: Option<usize>,
     /// Of `turns.parquet`.
-    pub turns: usize,
+    pub turns: Option<usize>,
     /// Of `samples.parquet`.
-    pub samples: usize,
-    /// Of `decisions.parquet`; `None` when there is no such file.
+    pub samples: Option<usize>,
+    /// Of `decisions.parquet`.
     pub decisions: Option<usize>,
     /// Sampling intervals from one row of samples to the next.
-    pub sample_stride: u64,
+    pub sample_stride: Option<u64>,
 }
 
 impl<'a> Recorder<'a> {
@@ -109,11 +109,11 @@ impl<'a> Recorder<'a> {
     pub fn write(self, policy: &str, folder: &Path) -> anyhow::Result<Rows> {
         let decisions = |log: DecisionColumns| log.write(policy, &folder.join("decisions.parquet"));
         Ok(Rows {
-            sessions: self.sessions.write(&folder.join("sessions.parquet"))?,
-            turns: self.turns.write(&folder.join("turns.parquet"))?,
-            samples: self.samples.write(&folder.join("samples.parquet"))?,
+            sessions: Some(self.sessions.write(&folder.join("sessions.parquet"))?),
+            turns: Some(self.turns.write(&folder.join("turns.parquet"))?),
+            samples: Some(self.samples.write(&folder.join("samples.parquet"))?),
             decisions: self.decisions.map(decisions).transpose()?,
-            sample_stride: self.sample_stride,
+            sample_stride: Some(self.sample_stride),
         })
     }
 }

@@ -7,6 +7,7 @@ use policies::PolicySpec;
 use toml::Table;
 
 use crate::failure::{Exit, Failure};
+use crate::run::limits::Limit;
 
 const TEXTS: &str = include_str!("explain.toml");
 /// Stands for a space at which no line may break.
@@ -62,6 +63,34 @@ pub(super) fn explain(spec: &PolicySpec) -> Result<String, Failure> {
         let _ = writeln!(out, "{}", wrapped(&source, "  "));
     }
     Ok(out)
+}
+
+/// A limit, in the same shape as far as it has one.
+pub(super) fn limit(limit: Limit) -> String {
+    let (rule, formula, source) = match limit {
+        Limit::Isolated => (
+            "Every session has a machine of its own from its arrival on, under fcfs, with its own \
+             context warm and a shared opening cold. Its latency is T_ideal, so every session is in \
+             time at every alpha from 1 up. In company a session can be faster only where others \
+             warmed its opening.",
+            "latency = T_ideal",
+            "Wang et al., arXiv 2604.26963, section 2 (the ideal time).",
+        ),
+        Limit::Bound => (
+            "No policy's mean latency on this load is below it. The larger of two means: what each \
+             session takes at least in any company, and the flow time of one server that does every \
+             session's least GPU work, the shortest remaining first, without KV limits and tools.",
+            "bound = max(mean of least latencies, mean flow time of the relaxed server)",
+            "Schrage, Operations Research 1968; the proof is in the documentation of sim::bound.",
+        ),
+    };
+    let intro = format!("{}: {}", limit.name(), limit.meaning());
+    format!(
+        "{}\n\n{}\n  Formula:\n    {formula}\n{}\n",
+        wrapped(&intro, ""),
+        wrapped(rule, "  "),
+        wrapped(&format!("Source: {source}"), "  ")
+    )
 }
 
 /// The words in lines of at most 98 characters, each indented.

@@ -5,13 +5,14 @@ mod hardware;
 
 use std::fmt::Write as _;
 
+use anyhow::anyhow;
 use policies::{PRESETS, PolicySpec};
 use traces::bundled;
 
 use crate::cli::{ListWhat, PoliciesWhat};
 use crate::failure::Failure;
 use crate::output::data;
-use crate::run::policies::LIMITS;
+use crate::run::limits::Limit;
 use crate::run::workload::{self, EvidenceCounts, Workload};
 
 /// `orrery policies ...`
@@ -28,10 +29,16 @@ pub fn policies(what: &PoliciesWhat) -> Result<(), Failure> {
                 let spec = PolicySpec::preset(name).map_err(Failure::bad_input)?;
                 let _ = writeln!(text, "{name:<width$}  {}", spec.intent);
             }
-            for (name, meaning) in LIMITS {
-                let _ = writeln!(text, "{name:<width$}  {meaning}");
+            for limit in Limit::ALL {
+                let _ = writeln!(text, "{:<width$}  {}", limit.name(), limit.meaning());
             }
             data(&text)
+        }
+        PoliciesWhat::Show { name } if Limit::named(name).is_some() => {
+            Err(Failure::bad_input(anyhow!(
+                "`{name}` is a limit and has no settings (wanted: a policy preset)\nhint: `orrery \
+                 policies explain {name}`"
+            )))
         }
         PoliciesWhat::Show { name } => {
             // The name is checked by resolving it; the text is printed with its comments.
@@ -43,6 +50,9 @@ pub fn policies(what: &PoliciesWhat) -> Result<(), Failure> {
             data(text.unwrap_or_default())
         }
         PoliciesWhat::Explain { name } => {
+            if let Some(limit) = Limit::named(name) {
+                return data(&explain::limit(limit));
+            }
             let spec = PolicySpec::preset(name).map_err(Failure::bad_input)?;
             data(&explain::explain(&spec)?)
         }
