@@ -12,6 +12,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("mini-swe-agent-gemini3pro", ".traj.json", "mini-swe-agent"),
     ("pi-coding-agent", ".jsonl", "pi"),
     ("swe-agent", ".traj", "swe-agent"),
+    ("weka-claude-code", ".json", "weka"),
 ];
 
 #[test]

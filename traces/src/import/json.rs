@@ -5,9 +5,10 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use units::Tokens;
+use units::{Nanos, Tokens};
 
 use crate::error::{Place, TraceError, shown};
+use crate::seconds::from_seconds;
 use crate::validate::TOKEN_LIMIT;
 
 /// Parses one value; half surrogate pairs become U+FFFD, as they do in a browser.
@@ -19,7 +20,28 @@ pub(super) fn parse<T: DeserializeOwned>(place: Place, bytes: &[u8]) -> Result<T
     // Only now pay for the copy; nearly every line parses at once.
     mended(bytes)
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(|| TraceError::json(place, &strict))
+        .ok_or_else(|| match TraceError::json(place, &strict) {
+            TraceError::Shape {
+                place,
+                column,
+                what,
+            } => TraceError::Shape {
+                place,
+                column,
+                what: path_to_fault::<T>(bytes).map_or(what.clone(), |p| format!("`{p}`: {what}")),
+            },
+            other => other,
+        })
+}
+
+/// The field that is not as `T` wants it; `None` where it is the whole value.
+///
+/// Looked up in a second pass, because keeping the path costs a little at every field.
+fn path_to_fault<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let fault = serde_path_to_error::deserialize::<_, T>(&mut json).err()?;
+    let path = fault.path().to_string();
+    (path != ".").then(|| shown(&path))
 }
 
 /// A copy with every half surrogate pair replaced; `None` if there is none.
@@ -69,6 +91,43 @@ pub(super) fn tokens(
     })
 }
 
+/// The same for a count that was read as one, or not at all.
+pub(super) fn need_tokens(
+    place: Place,
+    field: impl FnOnce() -> String,
+    value: Option<u64>,
+) -> Result<Tokens, TraceError> {
+    let wanted = || format!("a whole number of tokens from 0 to {TOKEN_LIMIT}");
+    match value {
+        Some(count) if count <= TOKEN_LIMIT.0 => Ok(Tokens(count)),
+        Some(count) => Err(TraceError::Value {
+            place,
+            field: field(),
+            value: count.to_string(),
+            wanted: wanted(),
+        }),
+        None => Err(TraceError::Missing {
+            place,
+            field: field(),
+            wanted: wanted(),
+        }),
+    }
+}
+
+/// A time in seconds as a recording states it.
+pub(super) fn seconds(
+    place: Place,
+    field: impl FnOnce() -> String,
+    value: f64,
+) -> Result<Nanos, TraceError> {
+    from_seconds(value).map_err(|_| TraceError::Value {
+        place,
+        field: field(),
+        value: shown(&value),
+        wanted: "seconds, a number from 0".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +139,15 @@ mod tests {
         assert_eq!(text, "a\u{FFFD}\" \u{1F600} \\ud83d");
         assert!(parse::<String>(place, br#""\ud83"#).is_err());
         assert!(parse::<String>(place, br#""\"#).is_err());
+    }
+
+    #[test]
+    fn a_field_of_the_wrong_type_is_named() {
+        let fault = parse::<Vec<(u8, u8)>>(Place::Line(7), b"[[1,2],[3,\"x\"]]").unwrap_err();
+        let text = fault.to_string();
+        assert!(
+            text.starts_with("line 7, column 13: `[1][1]`: invalid type"),
+            "{text}"
+        );
     }
 }

@@ -11,17 +11,20 @@ pub mod claude_code;
 pub mod mini_swe;
 pub mod pi;
 pub mod swe_agent;
+pub mod weka;
 
 mod clock;
 mod dialogue;
 mod guess;
 mod head;
 mod json;
+mod openings;
 mod recording;
 mod report;
 
 pub use guess::{Unrecognised, guess};
 pub use head::{Facts, HEAD_BYTES, Head};
+pub use openings::Openings;
 pub use recording::{Folder, OnBadSession, Recording, Sink, fits};
 pub use report::{ImportReport, Skip};
 
@@ -36,6 +39,7 @@ pub const IMPORTERS: &[Importer] = &[
     mini_swe::IMPORTER,
     pi::IMPORTER,
     swe_agent::IMPORTER,
+    weka::IMPORTER,
 ];
 
 /// What reading one recording as a whole gives: its sessions, and what was read, estimated and left

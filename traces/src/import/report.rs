@@ -58,6 +58,11 @@ pub struct ImportReport {
     pub unknown_cached: u64,
     /// Model calls that continue less than the whole previous turn: something was dropped.
     pub broken_prefixes: u64,
+    /// Model calls that go on from an earlier call than the one before, and count as new from where
+    /// they part from that one: a session links a turn to its predecessor alone.
+    pub returns: u64,
+    /// Pauses computed from when two calls began, because the recording does not state them.
+    pub estimated_pauses: u64,
     /// Tool calls.
     pub tools: u64,
     /// Tool calls whose time the recording does not tell.
@@ -89,6 +94,8 @@ impl ImportReport {
         self.estimated_outputs += other.estimated_outputs;
         self.unknown_cached += other.unknown_cached;
         self.broken_prefixes += other.broken_prefixes;
+        self.returns += other.returns;
+        self.estimated_pauses += other.estimated_pauses;
         self.tools += other.tools;
         self.unknown_walls += other.unknown_walls;
         self.unknown_cpu += other.unknown_cpu;

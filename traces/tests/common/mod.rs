@@ -80,10 +80,19 @@ pub(crate) fn plain_files(source: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// Every file of the archive `all.tar.zst` of a source, by path within it.
 pub(crate) fn archived_files(source: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    each_archived(source, |name, bytes| {
+        files.insert(name.to_owned(), bytes.to_vec());
+    });
+    files
+}
+
+/// Hands over every file of the archive, one at a time: some archives are large.
+pub(crate) fn each_archived(source: &Path, mut each: impl FnMut(&str, &[u8])) {
     let packed = std::fs::File::open(source.join("all.tar.zst")).expect("the archive");
     let mut decoder = zstd::stream::read::Decoder::new(packed).unwrap();
     decoder.window_log_max(27).unwrap();
-    let mut files = BTreeMap::new();
+    let mut bytes = Vec::new();
     for entry in tar::Archive::new(decoder).entries().unwrap() {
         let mut entry = entry.unwrap();
         let path = entry.path().unwrap().to_str().unwrap().to_owned();
@@ -92,12 +101,11 @@ pub(crate) fn archived_files(source: &Path) -> BTreeMap<String, Vec<u8>> {
             continue;
         };
         if is_recording(Path::new(name)) {
-            let mut bytes = Vec::new();
+            bytes.clear();
             entry.read_to_end(&mut bytes).unwrap();
-            files.insert(name.to_owned(), bytes);
+            each(name, &bytes);
         }
     }
-    files
 }
 
 /// One file of the recordings.
