@@ -1,7 +1,7 @@
 //! Generated sessions: lawful, a function of seed and index, and as described.
 
 use traces::Evidence;
-use traces::generate::{PRESETS, Spec, preset};
+use traces::generate::{PRESETS, Quantity, Spec, achieved, preset};
 
 #[test]
 fn every_preset_can_be_read_and_generates_lawful_sessions() {
@@ -44,4 +44,31 @@ fn a_session_depends_on_seed_and_index_alone() {
 fn a_description_needs_a_name() {
     let refused = Spec::from_toml("turns = 1").unwrap_err().to_string();
     assert!(refused.contains("`first_prompt` is missing"), "{refused}");
+}
+
+#[test]
+fn every_preset_has_the_statistics_it_states() {
+    for (name, _) in PRESETS {
+        let spec = preset(name).expect("a preset");
+        assert!(!spec.targets.is_empty(), "{name}");
+        for got in achieved(&spec, 1, 10_000) {
+            let target = &got.target;
+            if target.of == Quantity::IdealS {
+                // Only a machine can tell.
+                assert_eq!((got.value, got.within()), (None, None));
+                continue;
+            }
+            let (of, statistic) = (target.of.name(), target.statistic.name());
+            eprintln!(
+                "{name}: {of} {statistic}: wanted {}, got {:?}",
+                target.wanted, got.value
+            );
+            assert_eq!(
+                got.within(),
+                Some(true),
+                "{name} {of} {statistic} {:?}",
+                got.value
+            );
+        }
+    }
 }

@@ -175,23 +175,43 @@ fn mixture_below_ln(parts: &[(f64, f64, f64)], ln: f64) -> f64 {
 }
 
 /// Logarithm of a mixture's quantile: it lies between its parts' quantiles at the same score.
+///
+/// Newton's steps, and halving where one would leave the bracket: about five steps in all.
 fn mixture_at(parts: &[(f64, f64, f64)], z: f64) -> f64 {
+    // A billionth of a time in seconds is a nanosecond.
+    const CLOSE: f64 = 1e-10;
     let ends = parts.iter().map(|(_, mu, sigma)| mu + sigma * z);
     let (mut low, mut high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| {
         (l.min(x), h.max(x))
     });
     let target = share_of(z);
-    // 1e-9 of a logarithm is a nanosecond of a second.
-    while high - low > 1e-9 {
-        let middle = low.midpoint(high);
-        if middle <= low || middle >= high {
-            break;
-        }
-        if mixture_below_ln(parts, middle) < target {
-            low = middle;
+    let mut at = low.midpoint(high);
+    for _ in 0..100 {
+        let over = mixture_below_ln(parts, at) - target;
+        if over > 0.0 {
+            high = at;
         } else {
-            high = middle;
+            low = at;
         }
+        let newton = at - over / mixture_density_ln(parts, at);
+        let next = if newton > low && newton < high {
+            newton
+        } else {
+            low.midpoint(high)
+        };
+        if (next - at).abs() < CLOSE {
+            return next;
+        }
+        at = next;
     }
-    low.midpoint(high)
+    at
+}
+
+/// Density of a mixture's logarithm.
+fn mixture_density_ln(parts: &[(f64, f64, f64)], ln: f64) -> f64 {
+    let densities = parts.iter().map(|(weight, mu, sigma)| {
+        let z = (ln - mu) / sigma;
+        weight * libm::exp(-0.5 * z * z) / sigma
+    });
+    densities.sum::<f64>() / libm::sqrt(std::f64::consts::TAU)
 }

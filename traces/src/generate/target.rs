@@ -39,6 +39,8 @@ pub enum Quantity {
     ContextEnd,
     /// Tokens generated in a session.
     SessionOutput,
+    /// Sum of the prompts and outputs of a session's calls, in tokens.
+    SessionTokens,
     /// Time of a session's tools in seconds, each turn's longest, the build included.
     SessionToolS,
     /// Time of a session on an idle machine, in seconds: only the caller knows.
@@ -69,6 +71,7 @@ impl Quantity {
         ("prompt_volume", Self::PromptVolume),
         ("context_end", Self::ContextEnd),
         ("session_output", Self::SessionOutput),
+        ("session_tokens", Self::SessionTokens),
         ("session_tool_s", Self::SessionToolS),
         ("ideal_s", Self::IdealS),
         ("prompt", Self::Prompt),
@@ -241,6 +244,9 @@ impl Quantity {
                 to.extend(turns.last().map(|t| count((t.prompt + t.output.value).0)));
             }
             Self::SessionOutput => to.push(count(session.output_tokens().0)),
+            Self::SessionTokens => {
+                to.push(count((session.prompt_tokens() + session.output_tokens()).0));
+            }
             Self::SessionToolS => {
                 let longest = turns.iter().filter_map(crate::Turn::tool_time);
                 to.push(longest.sum::<Nanos>().as_secs());
