@@ -150,6 +150,14 @@ pub enum TraceError {
         /// What should be there.
         wanted: String,
     },
+    /// An error in a file beside the recording that belongs to it.
+    #[error("`{name}`, {error}")]
+    Beside {
+        /// The file's name, relative to the recording's folder.
+        name: String,
+        /// What is wrong with it.
+        error: Box<TraceError>,
+    },
     /// Fields that are well formed, but break a law of the session model.
     #[error("{place}: {broken}")]
     Unlawful {
@@ -174,6 +182,15 @@ impl TraceError {
                 | Self::Value { .. }
                 | Self::Unlawful { .. }
         )
+    }
+
+    /// Whether the system is to blame, and not what the input says.
+    pub(crate) fn is_of_the_system(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::Write { .. } => true,
+            Self::Beside { error, .. } => error.is_of_the_system(),
+            _ => false,
+        }
     }
 
     /// The parser's complaint about one line or document.

@@ -360,7 +360,12 @@ fn bad_lines_are_named() {
     let zero = block(1, "a", TEXT, (0, 0, 0, 1), true);
     assert!(fault(zero).contains("`turns[0].prompt` is 0"));
     let resources = claude_code::import(prompt(0).as_bytes(), "f", Some(b"{"));
-    assert!(matches!(resources, Err(TraceError::CutShort { .. })));
+    assert!(
+        resources
+            .unwrap_err()
+            .to_string()
+            .starts_with("`resources.json`, line 1: the JSON ends")
+    );
 }
 
 proptest::proptest! {

@@ -10,6 +10,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("agentcgroup-claude-code", "trace.jsonl", "claude-code"),
     ("agtrace-samples", "claude_agent.jsonl", "claude-code"),
     ("mini-swe-agent-gemini3pro", ".traj.json", "mini-swe-agent"),
+    ("openhands-v0", ".jsonl", "openhands"),
     ("pi-coding-agent", ".jsonl", "pi"),
     ("swe-agent", ".traj", "swe-agent"),
     ("weka-claude-code", ".json", "weka"),

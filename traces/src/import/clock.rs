@@ -29,6 +29,14 @@ pub(super) fn utc_field(
     })
 }
 
+/// An instant by the host's clock, from 1970-01-01T00:00:00 there: [`utc`] without its `Z`, or with one.
+pub(super) fn local(text: &str) -> Option<Nanos> {
+    let zone = text
+        .strip_suffix('Z')
+        .or_else(|| text.strip_suffix("+00:00"));
+    utc(&format!("{}Z", zone.unwrap_or(text)))
+}
+
 /// The instant that `text` (`2026-02-07T09:44:37.731Z`) names, from 1970-01-01T00:00:00Z.
 ///
 /// `None` unless it is exactly that form, with 0 to 9 digits of fraction and a `Z` for UTC: a time
@@ -114,6 +122,14 @@ mod tests {
             Some((MILLIS_LIMIT - 1) * 1_000_000)
         );
         assert_eq!(at("2000-03-01T00:00:00.5Z"), Some(951_868_800_500_000_000));
+    }
+
+    #[test]
+    fn a_local_time_is_read_as_it_stands() {
+        let at = utc("2026-02-07T02:22:08.809Z");
+        for text in ["2026-02-07T02:22:08.809", "2026-02-07T02:22:08.809+00:00"] {
+            assert_eq!((local(text), local(&format!("{text}+01:00"))), (at, None));
+        }
     }
 
     #[test]

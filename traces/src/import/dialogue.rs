@@ -4,7 +4,7 @@
 //! provider states its counts; only how a source writes them down differs.
 //!
 //! `reused` is the previous prompt and output, with these exceptions:
-//! - After a reset (compaction, another branch, another model), or where the prompt *shrinks*, what
+//! - After a cut (compaction, another branch, another model), or where the prompt *shrinks*, what
 //!   the server had cached is the evidence; without it, nothing is reused.
 //! - Where it grows by less than a recorded output, something of that output was dropped: only the
 //!   previous prompt is reused. If that was seen after a call with thinking, the server never feeds
@@ -25,14 +25,26 @@ pub(super) struct Call {
     pub(super) llm: Option<Nanos>,
     /// Whether a person's message led to it.
     pub(super) prompted: bool,
-    /// Whether the conversation was cut or replaced just before.
-    pub(super) reset: bool,
+    /// What became of the conversation just before.
+    pub(super) context: Context,
     pub(super) prompt: Tokens,
     pub(super) cached: Option<Tokens>,
     pub(super) output: Known<Tokens>,
     /// Whether the answer has thinking in it.
     pub(super) thinks: bool,
     pub(super) tools: Vec<Used>,
+}
+
+/// What became of a conversation between two calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Context {
+    /// It went on.
+    #[default]
+    Continued,
+    /// Something of it was cut or exchanged: what the server had cached tells how much is left.
+    Cut,
+    /// The call has another conversation in its prompt; cached tokens are not those of the call before.
+    Replaced,
 }
 
 /// One tool call.
@@ -86,7 +98,7 @@ pub(super) fn turns(calls: &[Call]) -> Vec<Turn> {
             turn.think = (pause > Nanos::ZERO).then_some(pause);
         }
         if let Some(previous) = turns.last() {
-            turn.reused = reused(previous, &turn, call.reset, drops && calls[i - 1].thinks);
+            turn.reused = reused(previous, &turn, call.context, drops && calls[i - 1].thinks);
         }
         turns.push(turn);
     }
@@ -99,16 +111,19 @@ fn drops_thinking(calls: &[Call]) -> bool {
         let [before, after] = pair else { return false };
         let grown = after.prompt.0.checked_sub(before.prompt.0);
         let recorded = before.output.evidence == Evidence::Recorded;
-        !after.reset
+        after.context == Context::Continued
             && before.thinks
             && recorded
             && grown.is_some_and(|grown| grown < before.output.value.0)
     })
 }
 
-fn reused(previous: &Turn, turn: &Turn, reset: bool, dropped: bool) -> Tokens {
+fn reused(previous: &Turn, turn: &Turn, context: Context, dropped: bool) -> Tokens {
     let most = turn.reusable_after(previous);
-    if reset || turn.prompt < previous.prompt {
+    if context == Context::Replaced {
+        return Tokens::ZERO;
+    }
+    if context == Context::Cut || turn.prompt < previous.prompt {
         return turn.cached.unwrap_or(Tokens::ZERO).min(most);
     }
     let cut = previous.output.evidence == Evidence::Recorded
@@ -162,7 +177,7 @@ mod tests {
             ended: Nanos::ZERO,
             llm: None,
             prompted: false,
-            reset: false,
+            context: Context::Continued,
             prompt: Tokens(prompt),
             cached: Some(Tokens(7)),
             output: Known::recorded(Tokens(output)),
@@ -194,9 +209,11 @@ mod tests {
         ];
         assert_eq!(reused(&calls), [0, 10, 12, 35]);
         let mut cut = [call(10, 5, true), call(12, 5, true), call(30, 5, false)];
-        cut[1].reset = true;
+        cut[1].context = Context::Cut;
         assert_eq!(reused(&cut), [0, 7, 17]);
         cut[1].cached = None;
         assert_eq!(reused(&cut), [0, 0, 17]);
+        cut[2].context = Context::Replaced;
+        assert_eq!(reused(&cut), [0, 0, 0]);
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod claude_code;
 pub mod mini_swe;
+pub mod openhands;
 pub mod pi;
 pub mod swe_agent;
 pub mod weka;
@@ -37,6 +38,7 @@ use crate::model::Session;
 pub const IMPORTERS: &[Importer] = &[
     claude_code::IMPORTER,
     mini_swe::IMPORTER,
+    openhands::IMPORTER,
     pi::IMPORTER,
     swe_agent::IMPORTER,
     weka::IMPORTER,

@@ -22,7 +22,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use units::{Nanos, Tokens};
 
-use super::dialogue::{Call, Used, output, turns};
+use super::dialogue::{Call, Context, Used, output, turns};
 use super::recording::one_of_lines;
 use super::{Head, ImportReport, Imported, Importer, Skip, clock, json};
 use crate::error::{Place, TraceError, shown};
@@ -177,7 +177,11 @@ impl File {
             ended,
             llm: None,
             prompted: std::mem::take(&mut self.prompted),
-            reset: std::mem::take(&mut self.reset) || switched,
+            context: if std::mem::take(&mut self.reset) || switched {
+                Context::Cut
+            } else {
+                Context::Continued
+            },
             prompt,
             cached,
             output: output(made),

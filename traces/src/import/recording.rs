@@ -9,8 +9,9 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use super::{ImportReport, Imported, Skip};
-use crate::error::{Place, TraceError};
+use crate::error::{Place, TraceError, shown};
 use crate::lines::{LINE_LIMIT, Lines};
+use crate::validate::Ids;
 
 /// Where an importer puts its sessions, in the order of the recording. An error ends the import.
 pub type Sink<'a> = &'a mut dyn FnMut(Imported) -> Result<(), TraceError>;
@@ -77,21 +78,6 @@ impl<'a> Recording<'a> {
     pub fn on_bad(self, on_bad: OnBadSession) -> Self {
         Self { on_bad, ..self }
     }
-
-    /// The whole content of the file `name` beside the recording; `None` if there is none.
-    pub(super) fn beside(&mut self, name: &str) -> Result<Option<Vec<u8>>, TraceError> {
-        let Some(folder) = self.folder.as_deref_mut() else {
-            return Ok(None);
-        };
-        let failed = |source| TraceError::Read {
-            place: Place::Document,
-            source,
-        };
-        if folder.names(name).map_err(failed)?.is_empty() {
-            return Ok(None);
-        }
-        whole(&mut *folder.open(name).map_err(failed)?).map(Some)
-    }
 }
 
 impl fmt::Debug for Recording<'_> {
@@ -152,11 +138,56 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     middle.is_some_and(|middle| !middle.contains('/'))
 }
 
+/// The files beside the recording that fit `pattern`, sorted; none where there is no folder.
+pub(super) fn names(
+    folder: &mut Option<&mut dyn Folder>,
+    pattern: &str,
+) -> Result<Vec<String>, TraceError> {
+    let Some(folder) = folder else {
+        return Ok(Vec::new());
+    };
+    folder
+        .names(pattern)
+        .map_err(|source| unreadable(pattern, source))
+}
+
+/// The whole content of the file `name` beside the recording; `None` if there is none.
+pub(super) fn beside(
+    folder: &mut Option<&mut dyn Folder>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, TraceError> {
+    if names(folder, name)?.is_empty() {
+        return Ok(None);
+    }
+    let Some(folder) = folder else {
+        return Ok(None);
+    };
+    let mut file = folder
+        .open(name)
+        .map_err(|source| unreadable(name, source))?;
+    let bytes = whole(&mut *file).map_err(|error| within(name, error))?;
+    Ok(Some(bytes))
+}
+
+fn unreadable(name: &str, source: io::Error) -> TraceError {
+    let place = Place::Document;
+    within(name, TraceError::Read { place, source })
+}
+
+/// An error in a file beside the recording.
+pub(super) fn within(name: &str, error: TraceError) -> TraceError {
+    TraceError::Beside {
+        name: name.to_owned(),
+        error: Box::new(error),
+    }
+}
+
 /// The sessions of one import on their way out.
 pub(super) struct Out<'a> {
     name: String,
     on_bad: OnBadSession,
     sink: Sink<'a>,
+    ids: Ids,
     report: ImportReport,
 }
 
@@ -166,6 +197,7 @@ impl<'a> Out<'a> {
             name: recording.name.to_owned(),
             on_bad: recording.on_bad,
             sink,
+            ids: Ids::new(),
             report: ImportReport::default(),
         }
     }
@@ -178,6 +210,14 @@ impl<'a> Out<'a> {
         session: Result<(Imported, ImportReport), TraceError>,
     ) -> Result<(), TraceError> {
         match counted(place, session) {
+            Ok((imported, _)) if !self.ids.insert(&imported.session.id) => {
+                self.fault(TraceError::Value {
+                    place,
+                    field: "id".to_owned(),
+                    value: shown(&imported.session.id),
+                    wanted: "a name that no session before it in the recording has".to_owned(),
+                })
+            }
             Ok((imported, report)) => {
                 self.report.absorb(report);
                 (self.sink)(imported)
@@ -188,8 +228,7 @@ impl<'a> Out<'a> {
 
     /// A session that cannot be read: an error, or one dropped.
     pub(super) fn fault(&mut self, error: TraceError) -> Result<(), TraceError> {
-        let of_the_input = matches!(error, TraceError::Read { .. } | TraceError::Write { .. });
-        if of_the_input || self.on_bad == OnBadSession::Fail {
+        if error.is_of_the_system() || self.on_bad == OnBadSession::Fail {
             return Err(error);
         }
         self.report.drop_session(format!("{}: {error}", self.name));

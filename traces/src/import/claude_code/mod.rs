@@ -35,7 +35,7 @@ use std::io::BufRead;
 use self::chain::Chain;
 use self::cpu::CpuCurve;
 use self::line::{Body, Head};
-use super::recording::Out;
+use super::recording::{Out, beside, within};
 use super::{
     Head as FileHead, ImportReport, ImportResult, Imported, Importer, OnBadSession, Recording,
     Sink, Skip, clock, json,
@@ -112,8 +112,8 @@ fn run(mut recording: Recording<'_>, sink: Sink<'_>) -> Result<ImportReport, Tra
 }
 
 fn read(recording: &mut Recording<'_>) -> Result<(Option<CpuCurve>, Transcript), TraceError> {
-    let cpu = match recording.beside(RESOURCES)? {
-        Some(bytes) => Some(CpuCurve::parse(&bytes)?),
+    let cpu = match beside(&mut recording.folder, RESOURCES)? {
+        Some(bytes) => Some(CpuCurve::parse(&bytes).map_err(|error| within(RESOURCES, error))?),
         None => None,
     };
     let mut file = Transcript {
