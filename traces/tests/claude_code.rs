@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use common::{Sums, archived_files, oracle, plain_files, recordings};
 use serde_json::Value;
+use traces::Evidence;
 use traces::import::{ImportReport, Imported, OnBadSession, Recording, Skip, claude_code, collect};
-use traces::{Evidence, TraceError};
 use units::{Nanos, Tokens};
 
 /// Imports every transcript of `files` and compares each session with the oracle's.

@@ -291,7 +291,7 @@ fn a_conversation_is_its_state_and_its_events() {
         (vec![], vec![wall(10)], vec![])
     );
     assert_eq!(&*session.id, "c");
-    assert_eq!(session.shared.as_ref().unwrap().tokens, Tokens(400));
+    assert_eq!(session.shared_tokens(), Tokens(400));
     // The host is 2 hours ahead of UTC, by the time of the first cost; r0 was sent at 00:00:01.
     assert_eq!(
         sessions[0].began,

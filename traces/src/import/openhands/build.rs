@@ -241,10 +241,13 @@ impl Building {
             id: id.into(),
             model: model.map(Into::into),
             arrival: None,
-            shared: shared.map(|tokens| SharedPrefix {
-                group: format!("openhands/{}", model.unwrap_or("unknown")).into(),
-                tokens,
-            }),
+            shared: shared
+                .map(|tokens| SharedPrefix {
+                    group: format!("openhands/{}", model.unwrap_or("unknown")).into(),
+                    tokens,
+                })
+                .into_iter()
+                .collect(),
             parent: None,
             turns: turns(&self.calls),
         };
