@@ -29,6 +29,8 @@ pub struct Config {
     /// Whether every decision goes into the information stream, with its reason and inputs. It takes
     /// time and changes nothing else.
     pub log_decisions: bool,
+    /// Whether [`crate::Scheduler::repeatable`] ever says yes. It saves time and changes nothing else.
+    pub fast_forward: bool,
 }
 
 /// Host memory for KV, and the link between it and the GPU.
@@ -81,6 +83,7 @@ impl Default for Config {
             tool_cores: 8,
             offload: None,
             log_decisions: false,
+            fast_forward: true,
         }
     }
 }

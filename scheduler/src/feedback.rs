@@ -1,17 +1,30 @@
 //! Hooks for orders that keep state: what was planned, and whose rank moved by it.
 
-use units::Time;
+use units::{Time, Tokens};
 
 use crate::plan::Chunk;
+use crate::policy::TurnView;
 use crate::scheduler::Scheduler;
 use crate::session::State;
 
 impl Scheduler {
     /// Tells an order that wants it what the step gives to whom.
     pub(crate) fn tell_planned(&mut self) {
-        if !self.policy.order.wants_feedback() {
-            return;
+        if self.policy.order.wants_feedback() {
+            let step = self.planned_views();
+            self.policy.order.planned(&step);
         }
+    }
+
+    /// The same for a step that was planned `times` more times.
+    pub(crate) fn tell_planned_again(&mut self, times: u64) {
+        if self.policy.order.wants_feedback() {
+            let step = self.planned_views();
+            self.policy.order.planned_again(&step, times);
+        }
+    }
+
+    fn planned_views(&self) -> Vec<(TurnView, Tokens)> {
         let size = self.config.block_size;
         let seen = |chunk: &Chunk| {
             (
@@ -19,8 +32,7 @@ impl Scheduler {
                 chunk.tokens,
             )
         };
-        let step: Vec<_> = self.plan.chunks.iter().map(seen).collect();
-        self.policy.order.planned(&step);
+        self.plan.chunks.iter().map(seen).collect()
     }
 
     /// Asks an order that wants it whose rank moved by what was planned before.

@@ -150,11 +150,7 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         s.state = State::Restoring;
         for _ in 0..missing.get() {
-            let (block, lost) = self.pool.allocate().expect("room was made before");
-            self.sessions[slot].blocks.push(block);
-            if let Some(lost) = lost {
-                self.content_lost(now, lost);
-            }
+            self.take_block(now, slot);
         }
         let s = &mut self.sessions[slot];
         s.pin = Some(Pin {

@@ -25,6 +25,11 @@ impl StaleBlocks {
     pub(crate) fn forget(&mut self) {
         self.known = None;
     }
+
+    /// The next instant at which a pin goes stale, if that is known.
+    pub(crate) fn known_until(&self) -> Option<Time> {
+        self.known.map(|(_, until, _)| until)
+    }
 }
 
 impl Scheduler {

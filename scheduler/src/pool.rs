@@ -127,6 +127,14 @@ impl Pool {
         Some((BlockId(id), lost))
     }
 
+    /// The contents that the next `count` allocations take, those that take none left out.
+    pub(crate) fn next_taken(&self, count: usize) -> impl Iterator<Item = (Ident, Owner)> {
+        let block = |id: u32| (id != NONE).then(|| &self.blocks[id as usize]);
+        std::iter::successors(block(self.front), move |b| block(b.next))
+            .take(count)
+            .filter_map(|b| b.cached)
+    }
+
     /// One more holder for a block (a hit). A free block leaves the free list.
     pub(crate) fn hold(&mut self, id: BlockId) {
         let Block { refs, pins, .. } = self.blocks[id.0 as usize];

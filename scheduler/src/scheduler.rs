@@ -65,6 +65,7 @@ pub struct Scheduler {
     pub(crate) tick: Option<Time>,
 
     pub(crate) plan: StepPlan,
+    pub(crate) repeats: crate::repeat::Repeats,
     in_step: bool,
     /// The round changed state although it may have planned nothing.
     pub(crate) changed: bool,
@@ -114,6 +115,7 @@ impl Scheduler {
             ranks_until: Time::NEVER,
             tick: None,
             plan: StepPlan::default(),
+            repeats: crate::repeat::Repeats::default(),
             in_step: false,
             changed: false,
             counters: Counters::default(),
@@ -205,6 +207,7 @@ impl Scheduler {
     /// # Errors
     /// [`SchedulerError`] when the event cannot have happened or a policy decides what it may not.
     pub fn handle(&mut self, now: Time, event: Event) -> Result<(), SchedulerError> {
+        debug_assert!(self.no_repeats_open(), "the repetitions were not ended");
         match event {
             Event::SessionArrived(arrival) => self.arrived(now, &arrival)?,
             Event::TurnReady { session, turn } => self.turn_ready(now, session, turn)?,
@@ -280,8 +283,13 @@ impl Scheduler {
         Ok(Some(&self.plan))
     }
 
-    pub(crate) fn leave_step(&mut self) {
+    pub(crate) fn assert_in_step(&self) {
         assert!(self.in_step, "a step ended that was not planned");
+        debug_assert!(self.no_repeats_open(), "the repetitions were not ended");
+    }
+
+    pub(crate) fn leave_step(&mut self) {
+        self.assert_in_step();
         self.in_step = false;
     }
 

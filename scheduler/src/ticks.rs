@@ -1,6 +1,6 @@
 //! Control ticks: the instants at which policies look again although nothing happened.
 
-use units::Time;
+use units::{Nanos, Time};
 
 use crate::error::SchedulerError;
 use crate::policy::Trigger;
@@ -31,14 +31,18 @@ impl Scheduler {
 
     /// While sessions queue or pins exist, a tick follows one interval after the last one.
     pub(crate) fn arm_tick(&mut self, now: Time) {
-        if self.tick.is_some() || !self.needs_ticks() {
-            return;
+        if self.tick.is_none() && self.needs_ticks() {
+            self.tick = self.tick_interval().map(|interval| now + interval);
         }
+    }
+
+    /// Whether the end of the step that executes will arm a tick.
+    pub(crate) fn ticks_to_arm(&self) -> bool {
+        self.tick.is_none() && self.needs_ticks() && self.tick_interval().is_some()
+    }
+
+    fn tick_interval(&self) -> Option<Nanos> {
         let intervals = [self.policy.admission.tick(), self.policy.retention.tick()];
-        self.tick = intervals
-            .into_iter()
-            .flatten()
-            .min()
-            .map(|interval| now + interval);
+        intervals.into_iter().flatten().min()
     }
 }

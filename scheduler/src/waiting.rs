@@ -49,6 +49,13 @@ impl Waiting {
         (until <= now).then_some(session)
     }
 
+    /// The first instant at which a rank is out of date.
+    pub(crate) fn first_expiry(&self) -> Time {
+        self.expiries
+            .first()
+            .map_or(Time::NEVER, |&(until, _)| until)
+    }
+
     /// The first turn after `last` in order (the very first for `None`).
     pub(crate) fn after(
         &self,

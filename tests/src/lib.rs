@@ -11,6 +11,7 @@
 pub mod account;
 pub mod loads;
 pub mod machine;
+pub mod medium;
 pub mod mixes;
 pub mod naive;
 pub mod scenario;

@@ -118,12 +118,18 @@ pub struct Record {
     pub summary: Summary,
     /// Times the run asked whether to go on.
     pub asked: u32,
+    /// Whether to look at no step.
+    pub blind: bool,
 }
 
 /// A run that asked this often is stopped: it turns in a circle. About a million events.
 const PATIENCE: u32 = 250;
 
 impl Observer for Record {
+    fn wants_steps(&self) -> bool {
+        !self.blind
+    }
+
     fn session(&mut self, record: SessionRecord) {
         self.sessions.push(record);
     }
@@ -137,6 +143,9 @@ impl Observer for Record {
     }
 
     fn step(&mut self, at: Time, plan: &StepPlan, time: Nanos) {
+        if self.blind {
+            return;
+        }
         let chunks = plan
             .chunks
             .iter()

@@ -64,11 +64,14 @@ fn admission() -> impl Strategy<Value = Settings> {
 /// The queue of `autellix`. Its victim is the larger KV too and it has no other start rule, so on tiny
 /// pools it may not get anywhere.
 fn plas() -> impl Strategy<Value = Settings> {
-    Just(settings(&[
-        ("order.kind", "plas"),
-        ("order.service", "[24, 60, 100]"),
-        ("order.quanta", "[32, 16, 8, 4]"),
-    ]))
+    prop::sample::select(vec!["0.3", "1.0", "2.0"]).prop_map(|beta| {
+        settings(&[
+            ("order.kind", "plas"),
+            ("order.service", "[24, 60, 100]"),
+            ("order.quanta", "[32, 16, 8, 4]"),
+            ("order.beta", beta),
+        ])
+    })
 }
 
 fn order() -> impl Strategy<Value = Settings> {

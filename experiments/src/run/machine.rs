@@ -63,6 +63,7 @@ impl Machine {
             tool_cores: tool_cores.get(),
             offload: host_tier(settings, &hardware),
             log_decisions: false,
+            fast_forward: true,
         };
         engine.validate().map_err(Failure::bad_input)?;
         let tools = if settings.unlimited_tools {

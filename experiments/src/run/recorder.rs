@@ -119,6 +119,10 @@ impl<'a> Recorder<'a> {
 }
 
 impl Observer for Recorder<'_> {
+    fn wants_steps(&self) -> bool {
+        false
+    }
+
     fn session(&mut self, record: SessionRecord) {
         let ideal = self.ideal(record.session);
         if let (Status::Completed, Some(finished)) = (record.status, record.finished) {

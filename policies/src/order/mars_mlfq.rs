@@ -8,7 +8,7 @@
 //! Source: arXiv 2604.26963 §4.3; levels and quanta from the preview code; the service thresholds
 //! and the lifting are ours, where both are silent.
 
-use scheduler::policy::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
+use scheduler::policy::{Order, Quantum, Rank, Repeat, Shrink, StartRule, TurnView};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, Time, Tokens};
 
@@ -140,5 +140,11 @@ impl Order for MarsMlfq {
 
     fn start_rule(&self) -> StartRule {
         self.start
+    }
+
+    /// A decode stays at level 0 whatever service it gets, and a waiting turn's level and quantum move
+    /// together, with the rank.
+    fn repeat(&self, _batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        Repeat::WhileRanksHold(u64::MAX)
     }
 }

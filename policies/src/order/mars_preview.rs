@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use scheduler::policy::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
+use scheduler::policy::{Order, Quantum, Rank, Repeat, Shrink, StartRule, TurnView};
 use serde::{Deserialize, Serialize};
 use units::{Nanos, SessionId, Time, Tokens};
 
@@ -158,6 +158,20 @@ impl Order for MarsPreview {
                 *feedback = (*feedback + 1).min(3);
             }
         }
+    }
+
+    /// Turns that were all served in this step differ in nothing but their start.
+    fn repeat(&self, batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        if batch.is_sorted_by_key(|turn| turn.start_seq) {
+            Repeat::InThisOrder(u64::MAX)
+        } else {
+            Repeat::Never
+        }
+    }
+
+    /// A decode resets the feedback, once or more often.
+    fn planned_again(&mut self, step: &[(TurnView, Tokens)], _times: u64) {
+        self.planned(step);
     }
 
     fn preempted(&mut self, turn: &TurnView) {

@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use scheduler::policy::{Order, Quantum, Rank, TurnView};
+use scheduler::policy::{Order, Quantum, Rank, Repeat, TurnView};
 use serde::{Deserialize, Serialize};
 use units::{SessionId, Time, Tokens};
 
@@ -214,6 +214,42 @@ impl Order for Plas {
                 program.level = (program.level + 1).min(3);
                 self.demoted.push(turn.session);
             }
+            self.watch(turn.session, turn.session_service);
+        }
+    }
+
+    /// Until a turn of the batch has used up its quantum, or somebody has waited long enough. Turns of
+    /// the batch wait no longer while their service grows, so their own instants only move away.
+    fn repeat(&self, batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        if !self.demoted.is_empty() {
+            return Repeat::Never;
+        }
+        let (mut turns, mut steps) = (0_u64, u64::MAX);
+        for turn in batch {
+            let Some(program) = self.programs.get(&turn.session) else {
+                return Repeat::Never;
+            };
+            turns += 1;
+            let left = self.quanta[program.level.min(3)].saturating_sub(program.used);
+            // The step that uses up the last of it is planned for itself.
+            steps = steps.min(left.saturating_sub(1));
+        }
+        if let Some(&(at, _)) = self.promotions.first() {
+            steps = steps.min(at.saturating_sub(self.all).div_ceil(turns.max(1)));
+        }
+        Repeat::WhileRanksHold(steps)
+    }
+
+    fn planned_again(&mut self, step: &[(TurnView, Tokens)], times: u64) {
+        let total: u64 = step.iter().map(|(_, tokens)| tokens.get()).sum();
+        self.all += total * times;
+        for (turn, tokens) in step {
+            let Some(program) = self.programs.get_mut(&turn.session) else {
+                continue;
+            };
+            program.took_part += total * times;
+            program.turn_service += tokens.get() * times;
+            program.used += tokens.get() * times;
             self.watch(turn.session, turn.session_service);
         }
     }

@@ -6,7 +6,7 @@
 //! Source: Continuum, arXiv 2511.02230. Settings let other mixes borrow it: without `pinned_first`
 //! and with MARS's chunk rules it is MARS without its queue.
 
-use scheduler::policy::{Order, Rank, Shrink, StartRule, TurnView};
+use scheduler::policy::{Order, Rank, Repeat, Shrink, StartRule, TurnView};
 use serde::{Deserialize, Serialize};
 use units::Time;
 
@@ -74,5 +74,9 @@ impl Order for ProgramArrival {
 
     fn start_rule(&self) -> StartRule {
         self.start
+    }
+
+    fn repeat(&self, _batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        Repeat::WhileRanksHold(u64::MAX)
     }
 }

@@ -12,7 +12,7 @@
 //! Limits: there a resumed request with kept KV runs at once; here it starts in the waiting pass of
 //! the same step, before everybody else that waits.
 
-use scheduler::policy::{Order, Rank, TurnView};
+use scheduler::policy::{Order, Rank, Repeat, TurnView};
 use units::Time;
 
 use super::signed;
@@ -47,5 +47,9 @@ impl Order for RequestArrival {
 
     fn victim(&self, turn: &TurnView) -> [i64; 3] {
         [signed(turn.arrival.as_nanos()), 0, 0]
+    }
+
+    fn repeat(&self, _batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        Repeat::WhileRanksHold(u64::MAX)
     }
 }

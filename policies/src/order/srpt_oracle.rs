@@ -4,7 +4,7 @@
 //! ready (a turn keeps its place until it ends); the largest is preempted.
 //! Source: shortest remaining processing time (reference section 2). An oracle, not a bound.
 
-use scheduler::policy::{Order, Rank, Shrink, StartRule, TurnView};
+use scheduler::policy::{Order, Rank, Repeat, Shrink, StartRule, TurnView};
 use serde::{Deserialize, Serialize};
 use units::Time;
 
@@ -72,5 +72,9 @@ impl Order for SrptOrder {
 
     fn start_rule(&self) -> StartRule {
         self.start
+    }
+
+    fn repeat(&self, _batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        Repeat::WhileRanksHold(u64::MAX)
     }
 }

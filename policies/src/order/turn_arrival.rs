@@ -4,7 +4,7 @@
 //! those first; running turns in order of start; the last one started gives way.
 //! Source: vLLM V1 scheduler, FCFS.
 
-use scheduler::policy::{Order, Rank, TurnView};
+use scheduler::policy::{Order, Rank, Repeat, TurnView};
 use units::Time;
 
 use super::signed;
@@ -34,5 +34,9 @@ impl Order for TurnArrival {
 
     fn victim(&self, turn: &TurnView) -> [i64; 3] {
         [signed(turn.start_seq), 0, 0]
+    }
+
+    fn repeat(&self, _batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        Repeat::WhileRanksHold(u64::MAX)
     }
 }

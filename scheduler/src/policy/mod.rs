@@ -12,7 +12,7 @@ mod retention;
 pub use admission::{
     Admission, Backlog, Candidate, Choice, InFlight, Program, Regulation, Trigger,
 };
-pub use order::{Order, Quantum, Rank, Shrink, StartRule, TurnView};
+pub use order::{Order, Quantum, Rank, Repeat, Shrink, StartRule, TurnView};
 pub use retention::{Claim, Keep, PinView, Resume, Retention, Yielding};
 
 /// One of each part, under one name.

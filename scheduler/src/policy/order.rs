@@ -46,6 +46,19 @@ pub trait Order: Debug + Send {
         false
     }
 
+    /// For how many more steps a batch goes on as it is, as far as this part knows. `batch` are all the
+    /// turns that run, in the sequence in which they were served; each of them decoded in the step that
+    /// was just planned, and each would go on to.
+    ///
+    /// It must hold for all those steps that the turns are served in this sequence, that
+    /// [`Order::before_step`] moves nobody, and that the rank and quantum of a *waiting* turn that does
+    /// not change itself stay what they are until that rank runs out. An order that cannot say is asked
+    /// for every step.
+    fn repeat(&self, batch: &mut dyn Iterator<Item = TurnView>) -> Repeat {
+        let _ = batch;
+        Repeat::Never
+    }
+
     /// Whether the hooks below want to be called.
     fn wants_feedback(&self) -> bool {
         false
@@ -64,6 +77,14 @@ pub trait Order: Debug + Send {
     /// A step was planned: each turn in it with its tokens.
     fn planned(&mut self, step: &[(TurnView, Tokens)]) {
         let _ = step;
+    }
+
+    /// The step of the last [`Order::planned`] was planned `times` more times, within what
+    /// [`Order::repeat`] said; `step` is as of the last one.
+    fn planned_again(&mut self, step: &[(TurnView, Tokens)], times: u64) {
+        for _ in 0..times {
+            self.planned(step);
+        }
     }
 
     /// A running turn was preempted.
@@ -90,6 +111,18 @@ pub struct Rank {
     /// The rank must be asked again from this instant on, even if the turn does not change.
     /// [`Time::NEVER`] for a rank that only a change of the turn can change.
     pub until: Time,
+}
+
+/// For how long a batch that only decodes is planned again as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Ask for every step.
+    Never,
+    /// For at most this many more steps, and until the rank of a running turn runs out.
+    WhileRanksHold(u64),
+    /// For at most this many more steps, whatever becomes of the ranks of running turns: they change
+    /// alike, so their sequence does not.
+    InThisOrder(u64),
 }
 
 /// The most tokens of one prefill chunk.

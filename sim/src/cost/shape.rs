@@ -48,6 +48,16 @@ impl BatchShape {
         self.prefill_work = sum(self.prefill_work, pairs, "prefill work");
     }
 
+    /// Makes it the shape of the step after: every turn decodes again, with the token before in its
+    /// context.
+    ///
+    /// Exact for a step that only decodes; a test holds it against a shape built anew.
+    #[inline]
+    pub fn next_decode(&mut self) {
+        debug_assert!(self.prefill_chunks == 0, "a prefill does not repeat");
+        self.decode_context = sum(self.decode_context, self.decodes, "decode context");
+    }
+
     /// Whether the step computes nothing.
     #[inline]
     pub const fn is_empty(&self) -> bool {
@@ -97,6 +107,26 @@ mod tests {
         split.add_prefill(Tokens(5), Tokens(4));
         split.add_prefill(Tokens(9), Tokens(3));
         assert_eq!(whole.prefill_work, split.prefill_work);
+    }
+
+    #[test]
+    fn the_next_decode_is_the_shape_built_anew() {
+        let of = |contexts: &[u64]| {
+            let mut shape = BatchShape::default();
+            for &context in contexts {
+                shape.add_decode(Tokens(context));
+            }
+            shape
+        };
+        let mut contexts = [1_u64, 127, 128, 4095, 4096, 70_000];
+        let mut shape = of(&contexts);
+        for _ in 0..300 {
+            shape.next_decode();
+            for context in &mut contexts {
+                *context += 1;
+            }
+            assert_eq!(shape, of(&contexts));
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl PrefillCost for Reload {
 
 /// What can come next, in the order in which it goes within one instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Wake {
+pub(super) enum Wake {
     StepEnd,
     ToolCpuEnd,
     ToolIoEnd,
@@ -77,11 +77,11 @@ enum Wake {
     Timer,
 }
 
-struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
-    setup: &'a Setup,
-    scheduler: Scheduler,
+pub(super) struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
+    pub(super) setup: &'a Setup,
+    pub(super) scheduler: Scheduler,
     offered: std::iter::Peekable<I>,
-    observer: &'a mut O,
+    pub(super) observer: &'a mut O,
     agents: FxHashMap<SessionId, Agent>,
     tools: Tools,
     groups: FxHashMap<Arc<str>, GroupId>,
@@ -93,7 +93,7 @@ struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
     window: Option<Window>,
     last_arrival: Time,
     last_completion: Time,
-    summary: Summary,
+    pub(super) summary: Summary,
 }
 
 /// Replays the offered sessions under the policy.
@@ -176,7 +176,7 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
             now = at;
             self.happen(now, wake)?;
             if self.step_end.is_none() && self.next_wake(now).is_none_or(|(next, _)| next > now) {
-                self.begin_step(now)?;
+                now = self.begin_step(now)?;
             }
             turns_of_the_loop = turns_of_the_loop.wrapping_add(1);
             if turns_of_the_loop.is_multiple_of(4096) {
@@ -190,7 +190,7 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         Ok(self.summary)
     }
 
-    fn next_wake(&mut self, now: Time) -> Option<(Time, Wake)> {
+    pub(super) fn next_wake(&mut self, now: Time) -> Option<(Time, Wake)> {
         let arrival = self.offered.peek().map(|o| o.arrival);
         let open = arrival.is_some() || !self.agents.is_empty();
         // A pin's time may have run out during the step that just ended: that is due now.
@@ -310,9 +310,11 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         Ok(())
     }
 
-    fn begin_step(&mut self, now: Time) -> Result<(), SimError> {
+    /// Begins the next step, and the ones after it that are the same. Returns when the last began.
+    fn begin_step(&mut self, now: Time) -> Result<Time, SimError> {
         let Some(plan) = self.scheduler.plan(now)? else {
-            return self.drain(now);
+            self.drain(now)?;
+            return Ok(now);
         };
         let mut shape = BatchShape::default();
         for chunk in &plan.chunks {
@@ -323,8 +325,10 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         }
         let time = self.setup.cost.step(&shape);
         self.observer.step(now, plan, time);
-        self.step_end = Some(now + time);
-        self.drain(now)
+        self.drain(now)?;
+        let (at, end) = self.repeat_step(now, shape, now + time);
+        self.step_end = Some(end);
+        Ok(at)
     }
 
     /// Reads what the scheduler says happened, keeps the books and starts tools.
@@ -416,7 +420,7 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         Ok(())
     }
 
-    fn take_samples(&mut self, until: Time) {
+    pub(super) fn take_samples(&mut self, until: Time) {
         let (Some(mut at), Some(every)) = (self.next_sample, self.setup.sample_every) else {
             return;
         };

@@ -12,6 +12,7 @@ mod drive;
 mod error;
 mod foresight;
 mod record;
+mod repeat;
 
 pub use drive::{Offered, Setup, ToolMode, alone, simulate};
 pub use error::SimError;

@@ -140,6 +140,9 @@ pub struct Summary {
     pub makespan: Nanos,
     /// The scheduler's totals.
     pub counters: Counters,
+    /// Of its steps, those that were taken without planning them (fast-forward). It says how a run was
+    /// computed, not what came of it.
+    pub repeated_steps: u64,
     /// Tool calls that ended.
     pub tool_calls: u64,
     /// Their time as they took it, summed.
@@ -182,6 +185,12 @@ pub trait Observer {
         let _ = sample;
     }
 
+    /// Whether [`Observer::step`] is to be told of every step. An observer that does not look says no,
+    /// and repeated steps (see [`scheduler::Config::fast_forward`]) are taken without a plan of their own.
+    fn wants_steps(&self) -> bool {
+        true
+    }
+
     /// A step starts and will take `time`.
     fn step(&mut self, at: Time, plan: &StepPlan, time: Nanos) {
         let _ = (at, plan, time);
@@ -203,4 +212,8 @@ pub trait Observer {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoObserver;
 
-impl Observer for NoObserver {}
+impl Observer for NoObserver {
+    fn wants_steps(&self) -> bool {
+        false
+    }
+}
