@@ -10,6 +10,7 @@
 use units::{Nanos, NotASpan};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// The float whose shortest decimal is exactly this span in seconds.
 pub(crate) fn to_seconds(span: Nanos) -> f64 {
@@ -26,17 +27,39 @@ pub(crate) fn to_seconds(span: Nanos) -> f64 {
 pub(crate) fn from_seconds(seconds: f64) -> Result<Nanos, NotASpan> {
     // Also refuses what is no span at all.
     let nearest = Nanos::from_secs(seconds)?;
-    let text = seconds.to_string(); // never in exponent form
+    Ok(by_digits(seconds, NANOS_PER_SEC, 9).unwrap_or(nearest))
+}
+
+/// The float whose shortest decimal is exactly this span in milliseconds.
+#[cfg(test)]
+pub(crate) fn to_millis(span: Nanos) -> f64 {
+    let (whole, part) = (
+        span.as_nanos() / NANOS_PER_MILLI,
+        span.as_nanos() % NANOS_PER_MILLI,
+    );
+    format!("{whole}.{part:06}")
+        .parse()
+        .unwrap_or_else(|_| span.as_secs() * 1e3) // digits and one point always parse
+}
+
+/// The span whose decimal digits `millis` shows; digits past the sixth are rounded.
+pub(crate) fn from_millis(millis: f64) -> Result<Nanos, NotASpan> {
+    let nearest = Nanos::from_secs(millis / 1e3)?;
+    Ok(by_digits(millis, NANOS_PER_MILLI, 6).unwrap_or(nearest))
+}
+
+/// The span of a float's decimal digits in a unit of `nanos`, which has so many digits; `None` where
+/// there are more of them.
+fn by_digits(value: f64, nanos: u64, unit_digits: usize) -> Option<Nanos> {
+    let text = value.to_string(); // never in exponent form
     let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
-    if part.len() > 9 {
-        return Ok(nearest);
+    if part.len() > unit_digits {
+        return None;
     }
     let digits = |text: &str| text.parse::<u64>().ok();
-    let exact = digits(whole)
-        .and_then(|whole| whole.checked_mul(NANOS_PER_SEC))
-        .zip(digits(&format!("{part:0<9}")))
-        .and_then(|(whole, part)| whole.checked_add(part));
-    Ok(exact.map_or(nearest, Nanos::new))
+    let whole = digits(whole)?.checked_mul(nanos)?;
+    let part = digits(&format!("{part:0<unit_digits$}"))?;
+    whole.checked_add(part).map(Nanos::new)
 }
 
 #[cfg(test)]
@@ -63,6 +86,8 @@ mod tests {
             for span in [Nanos::new(ns), Nanos::from_millis(ms)] {
                 let text = serde_json::to_string(&to_seconds(span)).unwrap();
                 prop_assert_eq!(from_seconds(text.parse().unwrap()), Ok(span));
+                let text = serde_json::to_string(&to_millis(span)).unwrap();
+                prop_assert_eq!(from_millis(text.parse().unwrap()), Ok(span));
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use units::{Nanos, Tokens};
 
 use crate::error::{Place, TraceError, shown};
-use crate::seconds::from_seconds;
+use crate::seconds::{from_millis, from_seconds};
 use crate::validate::TOKEN_LIMIT;
 
 /// Parses one value; half surrogate pairs become U+FFFD, as they do in a browser.
@@ -125,6 +125,20 @@ pub(super) fn seconds(
         field: field(),
         value: shown(&value),
         wanted: "seconds, a number from 0".to_owned(),
+    })
+}
+
+/// The same in milliseconds.
+pub(super) fn millis(
+    place: Place,
+    field: impl FnOnce() -> String,
+    value: f64,
+) -> Result<Nanos, TraceError> {
+    from_millis(value).map_err(|_| TraceError::Value {
+        place,
+        field: field(),
+        value: shown(&value),
+        wanted: "milliseconds, a number from 0".to_owned(),
     })
 }
 

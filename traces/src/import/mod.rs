@@ -9,6 +9,7 @@
 
 pub mod claude_code;
 pub mod mini_swe;
+pub mod mooncake;
 pub mod openhands;
 pub mod pi;
 pub mod swe_agent;
@@ -38,6 +39,8 @@ use crate::model::Session;
 pub const IMPORTERS: &[Importer] = &[
     claude_code::IMPORTER,
     mini_swe::IMPORTER,
+    mooncake::IMPORTER,
+    mooncake::EXACT,
     openhands::IMPORTER,
     pi::IMPORTER,
     swe_agent::IMPORTER,
