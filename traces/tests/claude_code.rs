@@ -101,6 +101,45 @@ fn every_recording_agrees_with_the_oracle() {
     assert_eq!(compared, oracle.values().map(Vec::len).sum::<usize>());
 }
 
+/// `TraceLab`'s own extraction of its example is the oracle.
+#[test]
+fn the_example_agrees_with_its_derived_rounds() {
+    let Some(folder) = recordings() else { return };
+    let folder = folder.join("tracelab-examples/example_sessions");
+    let lines = common::expanded(&common::file(&folder, "claude/trace.json"));
+    let (sessions, _) = claude_code::import(&lines[..], "f", None).unwrap();
+    let rounds = common::file(&folder, "derived/round_trace.jsonl");
+    let rounds: Vec<Value> = String::from_utf8(rounds)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|round: &Value| round["provider"] == "claude")
+        .collect();
+    let turns = &sessions[0].session.turns;
+    assert_eq!((sessions.len(), turns.len(), rounds.len()), (1, 10, 10));
+    for (turn, round) in turns.iter().zip(&rounds) {
+        assert_eq!(
+            serde_json::json!(turn.prompt.0),
+            round["input_tokens_total"]
+        );
+        assert_eq!(
+            serde_json::json!(turn.cached.map(|c| c.0)),
+            round["prefix_tokens"]
+        );
+        assert_eq!(
+            serde_json::json!(turn.output.value.0),
+            round["output_tokens"]
+        );
+        let tools = round["tools"].as_array().unwrap();
+        assert_eq!(turn.tools.len(), tools.len());
+        for (tool, want) in turn.tools.iter().zip(tools) {
+            assert_eq!(serde_json::json!(&*tool.name), want["tool_name"]);
+            let ms = tool.wall.map(|wall| wall.value.as_nanos() / 1_000_000);
+            assert_eq!(serde_json::json!(ms), want["tool_wall_latency_ms"]);
+        }
+    }
+}
+
 #[test]
 fn a_sub_agent_in_a_file_of_its_own_names_its_parent() {
     let Some(folder) = recordings() else { return };

@@ -9,6 +9,9 @@ use traces::import::{HEAD_BYTES, IMPORTERS, by_name, guess};
 const FOLDERS: &[(&str, &str, &str)] = &[
     ("agentcgroup-claude-code", "trace.jsonl", "claude-code"),
     ("agtrace-samples", "claude_agent.jsonl", "claude-code"),
+    ("agtrace-samples", "spawns.jsonl", "codex"),
+    ("agtrace-samples", "019b88e0.jsonl", "codex"),
+    ("agtrace-samples", "019b88e5.jsonl", "codex"),
     ("mini-swe-agent-gemini3pro", ".traj.json", "mini-swe-agent"),
     ("openhands-v0", ".jsonl", "openhands"),
     ("pi-coding-agent", ".jsonl", "pi"),

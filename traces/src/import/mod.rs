@@ -8,6 +8,7 @@
 //! Limits: one session is held as numbers while it is read; its text is dropped line by line.
 
 pub mod claude_code;
+pub mod codex;
 pub mod mini_swe;
 pub mod mooncake;
 pub mod openhands;
@@ -38,6 +39,7 @@ use crate::model::Session;
 /// Every importer, for a command line to choose from by name.
 pub const IMPORTERS: &[Importer] = &[
     claude_code::IMPORTER,
+    codex::IMPORTER,
     mini_swe::IMPORTER,
     mooncake::IMPORTER,
     mooncake::EXACT,

@@ -35,13 +35,8 @@ pub const IMPORTER: Importer = Importer {
     recognises,
     beside: &[],
     run: |mut recording, sink| {
-        one_of_lines(
-            &mut recording,
-            sink,
-            File::default(),
-            File::read,
-            File::finish,
-        )
+        let finish = |file: File, name: &str| Ok(file.finish(name));
+        one_of_lines(&mut recording, sink, File::default(), File::read, finish)
     },
 };
 

@@ -279,7 +279,7 @@ pub(super) fn one_of_lines<T>(
     sink: Sink<'_>,
     mut file: T,
     mut read: impl FnMut(&mut T, Place, &[u8]) -> Result<(), TraceError>,
-    finish: impl FnOnce(T, &str) -> Option<(Imported, ImportReport)>,
+    finish: impl FnOnce(T, &str) -> Result<Option<(Imported, ImportReport)>, TraceError>,
 ) -> Result<ImportReport, TraceError> {
     let mut out = Out::new(recording, sink);
     let mut lines = Lines::new(&mut recording.input);
@@ -289,12 +289,11 @@ pub(super) fn one_of_lines<T>(
         }
         Ok(())
     };
-    if let Err(error) = read_all() {
-        out.fault(error)?;
-    } else if let Some(session) = finish(file, recording.name) {
-        out.put(Place::Document, Ok(session))?;
-    } else {
-        out.report().skip(Skip::NoCalls);
+    let all = read_all();
+    match all.and_then(|()| finish(file, recording.name)) {
+        Ok(Some(session)) => out.put(Place::Document, Ok(session))?,
+        Ok(None) => out.report().skip(Skip::NoCalls),
+        Err(error) => out.fault(error)?,
     }
     Ok(out.finish())
 }

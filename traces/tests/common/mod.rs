@@ -113,6 +113,18 @@ pub(crate) fn file(folder: &Path, name: &str) -> Vec<u8> {
     std::fs::read(folder.join(name)).expect("a recording")
 }
 
+/// The JSON lines of a recording that was printed for people, with separators between its records.
+pub(crate) fn expanded(text: &[u8]) -> Vec<u8> {
+    let text = std::str::from_utf8(text).expect("UTF-8");
+    let mut lines = Vec::new();
+    for record in text.split("\n===== record ").skip(1) {
+        let (_, json) = record.split_once("=====\n").expect("a separator");
+        let value: Value = serde_json::from_str(json).expect("a JSON record");
+        writeln!(lines, "{value}").expect("memory");
+    }
+    lines
+}
+
 /// What importer and oracle have to agree on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sums {
