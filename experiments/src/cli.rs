@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::trace::args::TraceArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   orrery                                     demo on the bundled workload, with a figure
@@ -92,6 +94,8 @@ pub enum Command {
     Hardware(HardwareArgs),
     /// List the workloads that come with the program.
     Workloads(WorkloadsArgs),
+    /// Make traces of recordings, and describe, check, sample, merge, scale or fill them.
+    Trace(TraceArgs),
 }
 
 /// Flags of `orrery run`.

@@ -3,7 +3,7 @@
 //! What: [`cli`] reads arguments; [`run`] resolves them, simulates and writes run directories;
 //! [`metrics`] turns records into numbers, [`report`] prints them; [`race`] repeats runs over seeds and
 //! says how sure their means are; [`compare`] lays two runs side by side; [`demo`] is what `orrery` does
-//! without arguments; [`show`] lists what there is to choose from.
+//! without arguments; [`show`] lists what there is to choose from; [`trace`] makes and describes traces.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
 //! arguments.
 //! Limits: whole workloads are held in memory, since sessions are offered in a drawn order.
@@ -26,6 +26,7 @@ pub mod race;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod trace;
 
 use std::process::ExitCode;
 
@@ -74,5 +75,6 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args.what),
         Some(Command::Workloads(args)) => show::workloads(&args.what),
+        Some(Command::Trace(args)) => trace::command(&args, &interrupt),
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Series {
 }
 
 /// Colours of Okabe and Ito, which the colour-blind tell apart.
-const COLOURS: [RGBColor; 6] = [
+pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -38,10 +38,11 @@ const COLOURS: [RGBColor; 6] = [
 ];
 
 /// Dash and gap in pixels; no gap is a solid line.
-const DASHES: [(u32, u32); 4] = [(1, 0), (9, 5), (3, 4), (15, 5)];
+pub(crate) const DASHES: [(u32, u32); 4] = [(1, 0), (9, 5), (3, 4), (15, 5)];
 
 const SIZE: (u32, u32) = (1000, 440);
-const FONT: &str = "Helvetica, Arial, sans-serif";
+/// Of every text in a figure.
+pub(crate) const FONT: &str = "Helvetica, Arial, sans-serif";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;

@@ -4,7 +4,7 @@
 //! per second, so the list steps over the knee, where policies part.
 //! Limits: one seed and an even spacing of arrivals; the curves have no confidence intervals.
 
-mod figure;
+pub(crate) mod figure;
 
 use std::fmt::Write as _;
 use std::fs;

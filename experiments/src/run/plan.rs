@@ -252,7 +252,7 @@ pub fn threads(text: Option<&str>) -> Result<Option<usize>, Failure> {
     })
 }
 
-fn number(text: &str) -> Option<f64> {
+pub(crate) fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|x| x.is_finite())
 }
 
@@ -260,7 +260,7 @@ fn wrong(flag: &str, value: &str, wanted: impl Display) -> Failure {
     Failure::bad_input(anyhow!("`{flag}` is `{value}` (wanted: {wanted})"))
 }
 
-fn one<T>(
+pub(crate) fn one<T>(
     flag: &str,
     text: &str,
     wanted: &str,
@@ -269,7 +269,7 @@ fn one<T>(
     parse(text.trim()).ok_or_else(|| wrong(flag, text, wanted))
 }
 
-fn optional<T>(
+pub(crate) fn optional<T>(
     flag: &str,
     text: Option<&str>,
     wanted: &str,

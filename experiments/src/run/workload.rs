@@ -1,21 +1,18 @@
 //! The sessions that are offered: where they come from and in which order.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
-use anyhow::Context;
 use rand_core::Rng;
 use serde::Serialize;
 use traces::rng::stream;
-use traces::validate::Ids;
-use traces::{Evidence, Header, Session, TraceReader, TraceWriter, bundled};
+use traces::{Evidence, Header, Session, TraceWriter};
 
-use crate::failure::{Failure, did_you_mean, nearest};
+use crate::failure::Failure;
+use crate::trace::args::OnBad;
+use crate::trace::input::Input;
 
-/// The bundled workload that is meant when none is named.
-pub const DEFAULT: &str = "swebench-mini";
+pub use crate::trace::input::DEFAULT;
 
 /// Sessions to offer.
 #[derive(Clone, Debug)]
@@ -105,19 +102,13 @@ impl Workload {
     /// # Errors
     /// Bad input: no such workload, or a trace that cannot be used, with the line.
     pub fn load(name: &str) -> Result<Self, Failure> {
-        let bundled_name = if name == "bundled" { DEFAULT } else { name };
-        if let Some((header, sessions)) = bundled::by_name(bundled_name) {
-            return Self::new(name, header, sessions);
-        }
-        let input: Box<dyn Read + Send> = if name == "-" {
-            Box::new(io::stdin())
-        } else {
-            Box::new(open(name)?)
-        };
-        let cannot = || format!("cannot use workload `{name}`");
-        let (header, sessions) = read(input)
-            .with_context(cannot)
-            .map_err(Failure::bad_input)?;
+        let input = Input::open(name)?;
+        let header = input.header.clone();
+        let mut sessions = Vec::new();
+        input.each(OnBad::Fail, |session| {
+            sessions.push(session);
+            Ok(())
+        })?;
         Self::new(name, header, sessions)
     }
 
@@ -164,60 +155,6 @@ fn shuffle(items: &mut [u32], rng: &mut impl Rng) {
         let wide = u128::from(rng.next_u64()) * (last as u128 + 1);
         let pick = usize::try_from(wide >> 64).expect("at most `last`");
         items.swap(last, pick);
-    }
-}
-
-fn open(name: &str) -> Result<File, Failure> {
-    let path = Path::new(name);
-    let opened = File::open(path).and_then(|file| {
-        if file.metadata()?.is_dir() {
-            return Err(io::Error::from(io::ErrorKind::IsADirectory));
-        }
-        Ok(file)
-    });
-    opened.map_err(|error| {
-        let names = bundled::NAMES.iter().copied().chain(["bundled"]);
-        let known: Vec<String> = names.clone().map(|n| format!("`{n}`")).collect();
-        let hint = did_you_mean(nearest(name, names));
-        Failure::bad_input(anyhow::Error::new(error).context(format!(
-            "cannot open workload `{name}`: no bundled workload ({}), and no file that can be \
-             opened{hint}",
-            known.join(", ")
-        )))
-    })
-}
-
-fn read(input: Box<dyn Read + Send>) -> anyhow::Result<(Header, Vec<Session>)> {
-    let reader = TraceReader::open(input).map_err(refused)?;
-    let header = reader.header().clone();
-    let mut ids = Ids::new();
-    let mut sessions = Vec::new();
-    for session in reader {
-        let session = session.map_err(refused)?;
-        let number = sessions.len() + 1;
-        if !ids.insert(&session.id) {
-            anyhow::bail!(
-                "session {number} of the file: `id` is `{}`, which an earlier session has (wanted: \
-                 unique)",
-                session.id
-            );
-        }
-        sessions.push(session);
-    }
-    Ok((header, sessions))
-}
-
-fn refused(error: traces::TraceError) -> anyhow::Error {
-    let hint = match &error {
-        traces::TraceError::NotATrace => {
-            "\nhint: recordings of agents must be imported into the trace format first"
-        }
-        _ => "",
-    };
-    if hint.is_empty() {
-        error.into()
-    } else {
-        anyhow::anyhow!("{error}{hint}")
     }
 }
 
@@ -274,10 +211,12 @@ mod tests {
     #[test]
     fn compression_does_not_change_the_digest() {
         let named = Workload::load("swebench-mini").unwrap();
-        let mut plain = Vec::new();
-        zstd::stream::copy_decode(bundled::SWEBENCH_MINI, &mut plain).unwrap();
-        let (header, sessions) = read(Box::new(io::Cursor::new(plain))).unwrap();
-        let copy = Workload::new("copy", header, sessions).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plain.jsonl");
+        let plain = std::fs::File::create(&path).unwrap();
+        zstd::stream::copy_decode(traces::bundled::SWEBENCH_MINI, plain).unwrap();
+        let copy = Workload::load(path.to_str().unwrap()).unwrap();
+        assert_eq!(copy.header, named.header);
         assert_eq!(copy.digest, named.digest);
         assert_eq!(copy.evidence.tool_cpus.recorded, 0);
     }

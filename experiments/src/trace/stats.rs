@@ -1,0 +1,42 @@
+//! `orrery trace stats`.
+
+use std::fs;
+
+use anyhow::Context;
+use traces::stats::Stats;
+
+use super::args::StatsArgs;
+use super::describe::Described;
+use super::input::Input;
+use super::{figure, print};
+use crate::failure::Failure;
+use crate::output::data;
+
+/// Describes each trace, and draws them all into one figure if that is wanted.
+///
+/// # Errors
+/// Bad input: a trace that cannot be used.
+pub(super) fn command(args: &StatsArgs) -> Result<(), Failure> {
+    let mut described = Vec::new();
+    let mut drawn = Vec::new();
+    for name in &args.traces {
+        let input = Input::open(name)?;
+        let header = input.header.clone();
+        let mut stats = Stats::default();
+        let dropped = input.each(args.on_bad_session, |session| {
+            stats.add(&session);
+            Ok(())
+        })?;
+        described.push(Described::of(name, &header, &stats, &dropped));
+        if args.svg.is_some() {
+            drawn.push((name.as_str(), stats));
+        }
+    }
+    if let Some(path) = &args.svg {
+        let text = figure::svg(&drawn).map_err(Failure::bad_input)?;
+        fs::write(path, text)
+            .with_context(|| format!("cannot write `{}`", path.display()))
+            .map_err(Failure::bad_input)?;
+    }
+    data(&print::print(&described, args.format).map_err(Failure::bad_input)?)
+}
