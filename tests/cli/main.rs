@@ -16,3 +16,4 @@ mod race;
 mod show;
 mod stopping;
 mod support;
+mod trace;

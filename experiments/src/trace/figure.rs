@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use anyhow::{anyhow, bail};
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use traces::stats::{Sample, Sorted, Stats};
@@ -165,13 +166,12 @@ fn draw(panel: &Panel, area: &Area<'_>) -> anyhow::Result<()> {
         .x_label_area_size(46)
         .y_label_area_size(58)
         // A little room above 1, so that the line is not the frame.
-        .build_cartesian_2d(low..high, 0.0..1.04)
+        .build_cartesian_2d(Decades(low, high), 0.0..1.04)
         .map_err(refused)?;
     chart
         .configure_mesh()
         .x_desc(panel.x)
         .y_desc("share")
-        .x_labels(9)
         .y_labels(6)
         .axis_desc_style((FONT, 15))
         .label_style((FONT, 13))
@@ -195,19 +195,61 @@ fn draw(panel: &Panel, area: &Area<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `10^decade` as an axis shows it; nothing between whole decades.
-fn power(decade: f64) -> String {
-    let whole = decade.round();
-    if (decade - whole).abs() > 1e-6 {
-        return String::new();
+/// An axis over powers of ten, with its ends.
+struct Decades(f64, f64);
+
+impl Ranged for Decades {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a place between two pixels is one"
+    )]
+    fn map(&self, decade: &f64, (left, right): (i32, i32)) -> i32 {
+        let share = (decade - self.0) / (self.1 - self.0);
+        left + (share * f64::from(right - left)).round() as i32
     }
-    let value = 10_f64.powf(whole);
+
+    fn key_points<H: KeyPointHint>(&self, _: H) -> Vec<f64> {
+        ticks(self.0, self.1)
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.0..self.1
+    }
+}
+
+/// Where the axis has labels, in decades: every power of ten, or every second of many; with few of
+/// them also their double and fivefold.
+fn ticks(low: f64, high: f64) -> Vec<f64> {
+    let steps: &[f64] = if high - low > 2.0 {
+        &[1.0]
+    } else {
+        &[1.0, 2.0, 5.0]
+    };
+    let stride = if high - low > 8.0 { 2.0 } else { 1.0 };
+    let mut ticks = Vec::new();
+    let mut decade = low;
+    while decade <= high {
+        let within = steps.iter().map(|step| decade + step.log10());
+        ticks.extend(within.filter(|tick| *tick <= high));
+        decade += stride;
+    }
+    ticks
+}
+
+/// `10^decade` as an axis shows it.
+fn power(decade: f64) -> String {
+    let value = 10_f64.powf(decade);
+    // One digit tells all ticks; ten to the power of a logarithm is off by a little.
+    let digits = |x: f64| ((x * 1e6).round() / 1e6).to_string();
+    let whole = (decade + 1e-9).floor();
     match whole {
-        _ if whole < 0.0 => value.to_string(),
-        _ if whole < 3.0 => format!("{value:.0}"),
-        _ if whole < 6.0 => format!("{:.0}k", value / 1e3),
-        _ if whole < 9.0 => format!("{:.0}M", value / 1e6),
-        _ => format!("{:.0}G", value / 1e9),
+        _ if whole < 3.0 => digits(value),
+        _ if whole < 6.0 => format!("{}k", digits(value / 1e3)),
+        _ if whole < 9.0 => format!("{}M", digits(value / 1e6)),
+        _ => format!("{}G", digits(value / 1e9)),
     }
 }
 
@@ -324,7 +366,10 @@ mod tests {
 
     #[test]
     fn powers_of_ten_read_as_people_write_them() {
-        let shown = [-3.0, -1.0, 0.0, 2.0, 4.0, 6.0, 0.5].map(power);
-        assert_eq!(shown, ["0.001", "0.1", "1", "100", "10k", "1M", ""]);
+        let shown = [-3.0, -1.0, 0.0, 2.0, 4.0, 6.0, 50_f64.log10()].map(power);
+        assert_eq!(shown, ["0.001", "0.1", "1", "100", "10k", "1M", "50"]);
+        let shown: Vec<String> = ticks(1.0, 3.0).into_iter().map(power).collect();
+        assert_eq!(shown, ["10", "20", "50", "100", "200", "500", "1k"]);
+        assert_eq!(ticks(0.0, 9.0), [0.0, 2.0, 4.0, 6.0, 8.0]);
     }
 }
