@@ -86,6 +86,10 @@ pub enum Command {
     Compare(CompareArgs),
     /// Every policy over several rates and seeds: means with 95 % intervals, and ratios to mars.
     Race(Box<RaceArgs>),
+    /// A grid of runs from one file, resumable and shardable, with a table of all of them.
+    Sweep(crate::sweep::args::SweepArgs),
+    /// Join the shards of a sweep.
+    Merge(crate::sweep::args::MergeArgs),
     /// The demo: fcfs and mars over a few rates, a table and a figure.
     Demo(DemoArgs),
     /// List, show or explain scheduling policies.

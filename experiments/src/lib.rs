@@ -2,8 +2,9 @@
 //!
 //! What: [`cli`] reads arguments; [`run`] resolves them, simulates and writes run directories;
 //! [`metrics`] turns records into numbers, [`report`] prints them; [`race`] repeats runs over seeds and
-//! says how sure their means are; [`compare`] lays two runs side by side; [`demo`] is what `orrery` does
-//! without arguments; [`show`] lists what there is to choose from; [`trace`] makes and describes traces.
+//! says how sure their means are; [`sweep`] does whole grids of runs and [`merge`] joins their parts;
+//! [`compare`] lays two runs side by side; [`demo`] is what `orrery` does without arguments; [`show`]
+//! lists what there is to choose from; [`trace`] makes and describes traces.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
 //! arguments.
 //! Limits: whole workloads are held in memory, since sessions are offered in a drawn order.
@@ -19,6 +20,7 @@ pub mod demo;
 pub mod estimate;
 pub mod failure;
 pub mod interrupt;
+pub mod merge;
 pub mod metrics;
 pub mod output;
 pub mod progress;
@@ -26,6 +28,7 @@ pub mod race;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod sweep;
 pub mod trace;
 
 use std::process::ExitCode;
@@ -72,6 +75,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Run(args)) => run::command(&args, &interrupt),
         Some(Command::Compare(args)) => compare::command(&args),
         Some(Command::Race(args)) => race::command(&args, &interrupt),
+        Some(Command::Sweep(args)) => sweep::command(&args, &interrupt),
+        Some(Command::Merge(args)) => merge::command(&args),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args.what),
         Some(Command::Workloads(args)) => show::workloads(&args.what),

@@ -17,14 +17,20 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Counts simulated sessions over all runs and shows them on stderr.
 #[derive(Debug)]
 pub struct Progress {
-    done: Arc<AtomicU64>,
+    done: Arc<Done>,
     shown: Shown,
+}
+
+#[derive(Debug, Default)]
+struct Done {
+    sessions: AtomicU64,
+    runs: AtomicU64,
 }
 
 #[derive(Debug)]
 enum Shown {
     Nothing,
-    Bar(ProgressBar),
+    Bar(ProgressBar, Option<u64>),
     Lines {
         stop: Option<Sender<()>>,
         thread: Option<JoinHandle<()>>,
@@ -34,25 +40,33 @@ enum Shown {
 impl Progress {
     /// Starts showing progress towards `total` sessions.
     pub fn new(total: u64, quiet: bool) -> Self {
-        let done = Arc::new(AtomicU64::new(0));
+        Self::of_runs(total, None, quiet)
+    }
+
+    /// The same, and how many of so many runs are done.
+    pub fn of_runs(total: u64, runs: Option<u64>, quiet: bool) -> Self {
+        let done = Arc::new(Done::default());
         let shown = if quiet {
             Shown::Nothing
         } else if stderr().is_terminal() {
-            let template = "{bar:40} {pos}/{len} sessions simulated, {elapsed}, {eta} left";
+            let template = "{bar:40} {msg}{pos}/{len} sessions simulated, {elapsed}, {eta} left";
             let style = ProgressStyle::with_template(template);
             let bar = ProgressBar::new(total);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            Shown::Bar(bar)
+            bar.set_message(of_runs(0, runs));
+            Shown::Bar(bar, runs)
         } else {
             let (stop, stopped) = channel();
             let done = Arc::clone(&done);
             let thread = std::thread::spawn(move || {
                 let began = Instant::now();
                 while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+                    let sessions = done.sessions.load(Ordering::Relaxed);
                     let line = format!(
-                        "{} of {total} sessions simulated after {} s",
-                        done.load(Ordering::Relaxed),
-                        began.elapsed().as_secs()
+                        "{}{sessions} of {total} sessions simulated after {} s{}",
+                        of_runs(done.runs.load(Ordering::Relaxed), runs),
+                        began.elapsed().as_secs(),
+                        left(began.elapsed(), sessions, total)
                     );
                     note(false, &line);
                 }
@@ -65,6 +79,14 @@ impl Progress {
         Self { done, shown }
     }
 
+    /// One more run is done.
+    pub fn run_done(&self) {
+        let runs = self.done.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Shown::Bar(bar, of) = &self.shown {
+            bar.set_message(of_runs(runs, *of));
+        }
+    }
+
     /// The share of one run or of one group of sessions.
     pub fn share(&self) -> Share<'_> {
         Share {
@@ -74,8 +96,8 @@ impl Progress {
     }
 
     fn add(&self, sessions: u64) {
-        self.done.fetch_add(sessions, Ordering::Relaxed);
-        if let Shown::Bar(bar) = &self.shown {
+        self.done.sessions.fetch_add(sessions, Ordering::Relaxed);
+        if let Shown::Bar(bar, _) = &self.shown {
             bar.inc(sessions);
         }
     }
@@ -85,7 +107,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         match &mut self.shown {
             Shown::Nothing => {}
-            Shown::Bar(bar) => bar.finish_and_clear(),
+            Shown::Bar(bar, _) => bar.finish_and_clear(),
             Shown::Lines { stop, thread } => {
                 drop(stop.take());
                 if let Some(thread) = thread.take() {
@@ -95,6 +117,20 @@ impl Drop for Progress {
             }
         }
     }
+}
+
+fn of_runs(done: u64, of: Option<u64>) -> String {
+    of.map_or_else(String::new, |of| format!("{done} of {of} runs, "))
+}
+
+/// How long the rest takes if it goes on like this; nothing while that cannot be told.
+#[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+fn left(elapsed: Duration, done: u64, total: u64) -> String {
+    if done == 0 {
+        return String::new();
+    }
+    let rest = total.saturating_sub(done) as f64 / done as f64;
+    format!(", about {:.0} s left", elapsed.as_secs_f64() * rest)
 }
 
 /// One run's part of the progress.

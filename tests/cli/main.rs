@@ -16,4 +16,6 @@ mod race;
 mod show;
 mod stopping;
 mod support;
+mod sweep;
+mod sweep_errors;
 mod trace;

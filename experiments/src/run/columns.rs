@@ -7,7 +7,7 @@
 //! are the bytes.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -288,16 +288,56 @@ impl SampleColumns {
 /// Rows of one row group: polars' own default, fixed here so that the bytes do not change with it.
 const ROW_GROUP: usize = 1 << 18;
 
-pub(super) fn write(mut frame: DataFrame, path: &Path) -> anyhow::Result<usize> {
+/// Writes a table so that the same rows give the same bytes. Returns the number of rows.
+///
+/// # Errors
+/// What the system or polars says.
+pub(crate) fn write(mut frame: DataFrame, path: &Path) -> anyhow::Result<usize> {
     let cannot = || format!("cannot write `{}`", path.display());
     let rows = frame.height();
-    let mut file = BufWriter::new(File::create(path).with_context(cannot)?);
-    ParquetWriter::new(&mut file)
+    let file = File::create(path).with_context(cannot)?;
+    let mut file = BufWriter::new(Remembering { file, why: None });
+    let written = ParquetWriter::new(&mut file)
         .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(ROW_GROUP))
         .set_parallel(false)
-        .finish(&mut frame)
-        .with_context(cannot)?;
-    file.flush().with_context(cannot)?;
+        .finish(&mut frame);
+    let flushed = file.flush();
+    if let Some(why) = file.get_mut().why.take() {
+        return Err(why).with_context(cannot);
+    }
+    written.with_context(cannot)?;
+    flushed.with_context(cannot)?;
     Ok(rows)
+}
+
+/// A file that keeps what the system said when it took no more: the Parquet writer says only that
+/// something was wrong with its transport.
+struct Remembering {
+    file: File,
+    why: Option<io::Error>,
+}
+
+impl Remembering {
+    fn remember<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| {
+            let copy = match error.raw_os_error() {
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(error.kind(), error.to_string()),
+            };
+            self.why.get_or_insert(copy);
+        })
+    }
+}
+
+impl Write for Remembering {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let result = self.file.write(bytes);
+        self.remember(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.file.flush();
+        self.remember(result)
+    }
 }

@@ -3,11 +3,13 @@
 //! Files are written into a hidden folder beside the final one, which then takes its name in one
 //! rename. What is interrupted, killed or failed never looks finished.
 
-use std::fs;
-use std::io;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 /// A run directory that is being written. Dropped before [`Draft::publish`], it leaves nothing.
 #[derive(Debug)]
@@ -37,6 +39,21 @@ impl Draft {
         &self.temporary
     }
 
+    /// What has been put there so far, by name.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn written(&self) -> anyhow::Result<Vec<Written>> {
+        let cannot = || format!("cannot read `{}`", self.temporary.display());
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.temporary).with_context(cannot)? {
+            names.push(entry.with_context(cannot)?.file_name());
+        }
+        names.sort();
+        let one = |name: OsString| Written::of(&self.temporary, &name.to_string_lossy());
+        names.into_iter().map(one).collect()
+    }
+
     /// Gives the directory its name. One of the same name is replaced: it holds the same run.
     ///
     /// # Errors
@@ -53,6 +70,45 @@ impl Draft {
         }
         self.published = true;
         Ok(())
+    }
+}
+
+/// A file of a finished run: what it must be to be whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Its name in the run directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// BLAKE3 of its content, in hexadecimal digits.
+    pub blake3: String,
+}
+
+impl Written {
+    /// The file `name` in `folder` as it is now.
+    ///
+    /// # Errors
+    /// What the system says, with the path.
+    pub fn of(folder: &Path, name: &str) -> anyhow::Result<Self> {
+        let path = folder.join(name);
+        let cannot = || format!("cannot read `{}`", path.display());
+        let mut file = File::open(&path).with_context(cannot)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 1 << 16];
+        let mut bytes = 0;
+        loop {
+            let read = file.read(&mut buffer).with_context(cannot)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&buffer[..read]);
+            bytes += read as u64;
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            bytes,
+            blake3: hasher.finalize().to_hex().to_string(),
+        })
     }
 }
 

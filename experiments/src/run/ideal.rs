@@ -28,6 +28,14 @@ pub struct Ideals {
 }
 
 impl Ideals {
+    /// Known latencies, and no runs.
+    pub fn known(latency: Vec<Option<Nanos>>) -> Self {
+        Self {
+            latency,
+            alone: Vec::new(),
+        }
+    }
+
     /// The session's run alone, if it was kept.
     pub fn alone(&self, index: u32) -> Option<&Alone> {
         self.alone.get(index as usize)?.as_ref()

@@ -210,7 +210,9 @@ fn keep(
             sessions: rows.transpose()?,
             ..Rows::default()
         };
-        let text = manifest::of_limit(plan, case, &report, rows, bound)?;
+        let files = draft.written()?;
+        let kept = manifest::Kept { rows, files };
+        let text = manifest::of_limit(plan, case, &report, &kept, bound)?;
         let path = draft.path().join("manifest.json");
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
         draft.publish(&directory)

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::directory::Written;
 use super::plan::Plan;
 use super::recorder::Rows;
 use crate::SEMANTICS;
@@ -20,6 +21,15 @@ pub struct Case {
     pub rate_per_s: f64,
     /// Seed.
     pub seed: u64,
+}
+
+/// What a run directory holds beside its manifest.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Rows of each file.
+    pub rows: Rows,
+    /// The files.
+    pub files: Vec<Written>,
 }
 
 /// Everything that can change a number of the run's files, and which files there are.
@@ -49,11 +59,51 @@ pub fn config(plan: &Plan, case: Case) -> Value {
     config
 }
 
-/// The name of the run's directory: policy, rate, seed and the first 12 digits of the BLAKE3 of
-/// [`config`].
+/// What identifies a run: BLAKE3 of its [`config`], which holds the trace's digest and the semantics
+/// version.
+pub fn digest(plan: &Plan, case: Case) -> blake3::Hash {
+    digest_of(&config(plan, case))
+}
+
+/// BLAKE3 of a configuration's text: no spaces, keys sorted, whatever order they were written in.
+pub fn digest_of(config: &Value) -> blake3::Hash {
+    let mut text = String::new();
+    canonical(config, &mut text);
+    blake3::hash(text.as_bytes())
+}
+
+fn canonical(value: &Value, text: &mut String) {
+    let list = |open, close, items: Vec<String>, text: &mut String| {
+        text.push(open);
+        text.push_str(&items.join(","));
+        text.push(close);
+    };
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
+            entries.sort_by_key(|(key, _)| *key);
+            let item = |(key, value): (&String, &Value)| {
+                let mut item = format!("{}:", Value::from(key.as_str()));
+                canonical(value, &mut item);
+                item
+            };
+            list('{', '}', entries.into_iter().map(item).collect(), text);
+        }
+        Value::Array(values) => {
+            let item = |value| {
+                let mut item = String::new();
+                canonical(value, &mut item);
+                item
+            };
+            list('[', ']', values.iter().map(item).collect(), text);
+        }
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// The name of the run's directory: policy, rate, seed and the first 12 digits of its [`digest`].
 pub fn name(plan: &Plan, case: Case) -> String {
-    // Keys are sorted, so the text is the same whatever order they were written in.
-    let digest = blake3::hash(config(plan, case).to_string().as_bytes()).to_hex();
+    let digest = digest(plan, case).to_hex();
     let policy = super::directory::plain_name(&plan.policies[case.policy].name);
     format!(
         "{policy}-r{}-s{}-{}",
@@ -72,7 +122,7 @@ pub fn manifest(
     case: Case,
     summary: &Summary,
     report: &RunReport,
-    rows: Rows,
+    kept: &Kept,
 ) -> anyhow::Result<String> {
     let mut totals = totals_of(report)?;
     if let Some(totals) = totals.as_object_mut() {
@@ -98,7 +148,7 @@ pub fn manifest(
             json!(summary.tool_alone.as_secs()),
         );
     }
-    text(plan, case, rows, &totals)
+    text(plan, case, kept, &totals)
 }
 
 /// The manifest of a limit; `bound` has the parts of a bound.
@@ -109,14 +159,14 @@ pub fn of_limit(
     plan: &Plan,
     case: Case,
     report: &RunReport,
-    rows: Rows,
+    kept: &Kept,
     bound: &Value,
 ) -> anyhow::Result<String> {
     let mut totals = totals_of(report)?;
     if let Some(totals) = totals.as_object_mut().filter(|_| !bound.is_null()) {
         totals.insert("bound".to_owned(), bound.clone());
     }
-    text(plan, case, rows, &totals)
+    text(plan, case, kept, &totals)
 }
 
 fn totals_of(report: &RunReport) -> anyhow::Result<Value> {
@@ -128,7 +178,7 @@ fn totals_of(report: &RunReport) -> anyhow::Result<Value> {
     Ok(totals)
 }
 
-fn text(plan: &Plan, case: Case, rows: Rows, totals: &Value) -> anyhow::Result<String> {
+fn text(plan: &Plan, case: Case, kept: &Kept, totals: &Value) -> anyhow::Result<String> {
     let in_file = plan.workload.sessions.len();
     let header = &plan.workload.header;
     let manifest = json!({
@@ -159,10 +209,26 @@ fn text(plan: &Plan, case: Case, rows: Rows, totals: &Value) -> anyhow::Result<S
             "bound": "limit: a mean latency that no policy can go below on this load; nothing else of it exists",
             "makespan_s": "start to last completion; to the horizon if sessions were open then",
         },
-        "rows": rows,
+        "rows": kept.rows,
+        "files": kept.files,
         "totals": totals,
     });
     let mut text = serde_json::to_string_pretty(&manifest)?;
     text.push('\n');
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digest is that of a text which other programs can make too.
+    #[test]
+    fn the_digest_is_of_sorted_keys_without_spaces() {
+        let value: Value =
+            serde_json::from_str(r#" {"b": [1, 2.5, null], "a": {"z": "x\"y", "c": true}} "#)
+                .unwrap();
+        let text = r#"{"a":{"c":true,"z":"x\"y"},"b":[1,2.5,null]}"#;
+        assert_eq!(digest_of(&value), blake3::hash(text.as_bytes()));
+    }
 }

@@ -187,7 +187,7 @@ fn cases(plan: &Plan) -> Vec<(Case, usize)> {
 }
 
 /// Runs one case; a panic in it is a broken invariant of that run, and the others go on.
-fn guarded(
+pub(crate) fn guarded(
     plan: &Plan,
     case: Case,
     run: impl FnOnce() -> Result<Done, Failure>,
@@ -207,7 +207,9 @@ fn guarded(
         .map_err(|failure| failure.context(what()))
 }
 
-fn one(
+/// Simulates one run and writes its directory, if the plan keeps them. `order` is what it offers and
+/// `ideals` are those of the whole workload, both by index in the file.
+pub(crate) fn one(
     plan: &Plan,
     case: Case,
     order: &[u32],
@@ -280,7 +282,9 @@ fn one(
     let write = || -> anyhow::Result<()> {
         let draft = directory::Draft::create(out, &name)?;
         let rows = recorder.write(&policy.name, draft.path())?;
-        let text = manifest::manifest(plan, case, &summary, &report, rows)?;
+        let files = draft.written()?;
+        let kept = manifest::Kept { rows, files };
+        let text = manifest::manifest(plan, case, &summary, &report, &kept)?;
         let path = draft.path().join("manifest.json");
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
         draft.publish(&directory)

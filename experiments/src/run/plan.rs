@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use sim::arrivals::{Arrivals, Times};
@@ -34,8 +35,8 @@ const SAMPLES_LIMIT: u128 = 100_000_000;
 pub struct Plan {
     /// Every policy meets the same draws.
     pub policies: Vec<Chosen>,
-    /// What the sessions do.
-    pub workload: Workload,
+    /// What the sessions do. Plans of one workload share it.
+    pub workload: Arc<Workload>,
     /// Sessions per second.
     pub rates: Vec<f64>,
     /// How they arrive.
@@ -66,6 +67,18 @@ impl Plan {
     /// # Errors
     /// Bad input, with the flag, its value and what it may be.
     pub fn new(args: &RunArgs) -> Result<Self, Failure> {
+        Self::with(args, |name| Workload::load(name).map(Arc::new))
+    }
+
+    /// The plan of these arguments, with the workload from `load`, which is given its name: for many
+    /// plans over few workloads.
+    ///
+    /// # Errors
+    /// As [`Plan::new`], and what `load` says.
+    pub fn with(
+        args: &RunArgs,
+        load: impl FnOnce(&str) -> Result<Arc<Workload>, Failure>,
+    ) -> Result<Self, Failure> {
         let common = &args.common;
         let mut settings = Settings::default();
         let mut of_policies = Vec::new();
@@ -134,7 +147,7 @@ impl Plan {
         machine.setup.engine.log_decisions = common.decisions;
         let plan = Self {
             policies,
-            workload: Workload::load(&common.workload)?,
+            workload: load(&common.workload)?,
             rates,
             arrivals: args.arrivals,
             sessions,
@@ -256,8 +269,24 @@ pub(crate) fn number(text: &str) -> Option<f64> {
     text.parse::<f64>().ok().filter(|x| x.is_finite())
 }
 
+/// A flag's value that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{flag}` is `{value}` (wanted: {wanted})")]
+pub struct FlagError {
+    /// The flag, with its dashes.
+    pub flag: String,
+    /// As the user typed it.
+    pub value: String,
+    /// What it may be.
+    pub wanted: String,
+}
+
 fn wrong(flag: &str, value: &str, wanted: impl Display) -> Failure {
-    Failure::bad_input(anyhow!("`{flag}` is `{value}` (wanted: {wanted})"))
+    Failure::bad_input(FlagError {
+        flag: flag.to_owned(),
+        value: value.to_owned(),
+        wanted: wanted.to_string(),
+    })
 }
 
 pub(crate) fn one<T>(
