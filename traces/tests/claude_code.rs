@@ -435,6 +435,36 @@ proptest::proptest! {
     }
 }
 
+#[test]
+fn a_compacted_conversation_keeps_what_was_cached() {
+    let text = r#"{"type":"text","text":"x"}"#;
+    let calls = |between: &str| {
+        let lines = [
+            prompt(1),
+            block(2, "m1", text, (10, 90, 0, 5), true),
+            between.to_owned(),
+            prompt(3),
+            // No smaller than before: only the mark tells.
+            block(4, "m2", text, (10, 60, 40, 5), true),
+        ];
+        let (sessions, _) = claude_code::import(lines.join("\n").as_bytes(), "f", None).unwrap();
+        sessions[0].session.turns[1].reused.0
+    };
+    assert_eq!(calls(""), 105);
+    let boundary = r#"{"type":"system","subtype":"compact_boundary","sessionId":"S"}"#;
+    assert_eq!(calls(boundary), 40);
+    let summary = r#"{"role":"user","content":"so far"}"#;
+    assert_eq!(
+        calls(&line("user", 3, summary, r#","isCompactSummary":true"#)),
+        40
+    );
+    // A title of another session.
+    assert_eq!(
+        calls(r#"{"type":"summary","summary":"t","leafUuid":"elsewhere"}"#),
+        105
+    );
+}
+
 /// A line of the sub-agent `agent`.
 fn side(mut line: String, agent: &str) -> String {
     line.pop();

@@ -200,6 +200,53 @@ fn version_1_1_tells_tool_time_from_model_time() {
 }
 
 #[test]
+fn a_malformed_answer_is_a_call_that_is_not_sent_back() {
+    // Version 2.4 keeps the answer within its complaint, as JSON or, failing that, as some text.
+    let mut complaint = call(150, 10, 0);
+    complaint["role"] = json!("user");
+    let mut lost = complaint.clone();
+    lost["extra"]["response"] = json!("ModelResponse(...)");
+    let (imported, report) =
+        import(&[call(100, 6, 0), user(RAN), complaint, lost, call(200, 6, 0)]);
+    let turns = imported.session.turns;
+    let tokens: Vec<_> = turns.iter().map(|t| (t.prompt.0, t.reused.0)).collect();
+    assert_eq!(tokens, [(100, 0), (150, 106), (200, 150)]);
+    assert_eq!(report.skipped[&Skip::NoUsage], 1);
+}
+
+#[test]
+fn the_responses_interface_has_its_answer_as_the_message() {
+    let answer = |input: u64| {
+        json!({"object": "response", "model": "m", "created_at": 1_700_000_000.0,
+            "output": [{"type": "function_call"}], "extra": {"timestamp": 1_700_000_003.0},
+            "usage": {"input_tokens": input, "output_tokens": 9,
+                "input_tokens_details": {"cached_tokens": 64}}})
+    };
+    let ran = json!({"type": "function_call_output", "call_id": "c", "output": "x",
+        "extra": {"timestamp": 1_700_000_004.5, "returncode": 0, "exception_info": ""}});
+    let (imported, _) = import(&[answer(100), ran, answer(150)]);
+    let turns = &imported.session.turns;
+    assert_eq!(
+        (turns[1].prompt, turns[1].reused),
+        (Tokens(150), Tokens(109))
+    );
+    assert_eq!(turns[0].cached, Some(Tokens(64)));
+    let wall = turns[0].tools[0].wall;
+    assert_eq!(wall, Some(Known::recorded(Nanos::from_millis(1500))));
+    assert_eq!(imported.session.model.as_deref(), Some("m"));
+    assert_eq!(imported.began, Some(Nanos::from_millis(1_700_000_000_000)));
+    let mut bad = answer(1);
+    bad["usage"]["output_tokens"] = json!([]);
+    let fault = mini_swe::import(&trajectory(&[bad]), "f")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        fault.starts_with("document: `messages[2].usage.completion_tokens` is []"),
+        "{fault}"
+    );
+}
+
+#[test]
 fn an_empty_answer_still_has_a_last_token() {
     let (imported, report) = import(&[call(100, 0, 0)]);
     assert_eq!(

@@ -3,7 +3,8 @@
 //! What: one JSON document is one session; every assistant message holds the raw answer of the
 //! provider with its token counts.
 //! Why the rules: reasoning tokens are part of `completion_tokens` but are not sent back, so after a
-//! call with reasoning only the previous *prompt* is a common prefix. Two providers count tokens
+//! call with reasoning only the previous *prompt* is a common prefix. So it is after an answer that
+//! the client could not use: it sends a complaint instead of the answer. Two providers count tokens
 //! differently, so a prompt may shrink although the history grows; the prefix ends with it then.
 //! Limits: version 1 records no tool times (they stay unknown, but for a command killed at the
 //! time limit, which ran that long) and no call times. Version 1.1 writes the time of every message:
@@ -68,7 +69,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), TraceErro
     }
     let mut report = ImportReport::default();
     let mut turns: Vec<Turn> = Vec::new();
-    let mut previous_reasoned = false;
+    let mut answer_dropped = false;
     let calls: Vec<usize> = trajectory.calls().collect();
     for (nth, &at) in calls.iter().enumerate() {
         let Some(usage) = Usage::of(&trajectory.messages[at], at)? else {
@@ -90,13 +91,13 @@ fn parse(bytes: &[u8], name: &str) -> Result<(Imported, ImportReport), TraceErro
             think: None,
         };
         if let Some(previous) = turns.last() {
-            turn.reused = if previous_reasoned {
+            turn.reused = if answer_dropped {
                 previous.prompt.min(turn.prompt)
             } else {
                 turn.reusable_after(previous)
             };
         }
-        previous_reasoned = usage.reasoning > Tokens::ZERO;
+        answer_dropped = usage.reasoning > Tokens::ZERO || !trajectory.messages[at].stays();
         turns.push(turn);
     }
     let Some(first) = turns.first() else {
@@ -165,14 +166,27 @@ struct Message {
     content: Value,
     #[serde(default)]
     extra: Extra,
+    /// `response` where the message is the raw answer of the responses interface.
+    object: Option<String>,
+    usage: Option<RawUsage>,
+    model: Option<String>,
+    created_at: Option<f64>,
 }
 
 #[derive(Default, Deserialize)]
 struct Extra {
-    response: Option<Response>,
+    response: Option<Answer>,
     timestamp: Option<f64>,
     returncode: Option<Value>,
     exception_info: Option<Value>,
+}
+
+/// The raw answer of the provider; some text in its place where it could not be written as JSON.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Whole(Box<Response>),
+    Text(#[expect(dead_code, reason = "only that it is there counts")] String),
 }
 
 #[derive(Deserialize)]
@@ -209,14 +223,60 @@ struct Usage {
     reasoning: Tokens,
 }
 
+impl Message {
+    fn is_call(&self) -> bool {
+        self.role.as_deref() == Some("assistant")
+            || self.extra.response.is_some()
+            || self.is_answer()
+    }
+
+    fn is_answer(&self) -> bool {
+        self.object.as_deref() == Some("response")
+    }
+
+    /// Whether the model's answer is part of later prompts. The client's complaint about a malformed
+    /// answer takes its place and holds the answer only for the record.
+    fn stays(&self) -> bool {
+        self.role.as_deref() != Some("user")
+    }
+
+    fn response(&self) -> Option<&Response> {
+        match self.extra.response.as_ref()? {
+            Answer::Whole(response) => Some(response),
+            Answer::Text(_) => None,
+        }
+    }
+
+    /// The provider's counts, and where in the message they are.
+    fn usage(&self) -> Option<(&RawUsage, &'static str)> {
+        let inner = self.response().and_then(|response| response.usage.as_ref());
+        let own = self.usage.as_ref().filter(|_| self.is_answer());
+        inner
+            .map(|usage| (usage, "extra.response.usage"))
+            .or(own.map(|usage| (usage, "usage")))
+    }
+
+    fn model(&self) -> Option<&str> {
+        let inner = self
+            .response()
+            .and_then(|response| response.model.as_deref());
+        inner.or(self.model.as_deref().filter(|_| self.is_answer()))
+    }
+
+    /// When the provider made the answer, in seconds since 1970.
+    fn created(&self) -> Option<f64> {
+        let inner = self.response().and_then(|response| response.created);
+        inner.or(self.created_at.filter(|_| self.is_answer()))
+    }
+}
+
 impl Usage {
     /// The counts of message `at`; `None` if the provider sent none.
     fn of(message: &Message, at: usize) -> Result<Option<Self>, TraceError> {
-        let response = message.extra.response.as_ref();
-        let Some(raw) = response.and_then(|response| response.usage.as_ref()) else {
+        let Some((raw, place)) = message.usage() else {
             return Ok(None);
         };
-        let path = |name: &str| format!("messages[{at}].extra.response.usage.{name}");
+        let path = |name: &str| format!("messages[{at}].{place}.{name}");
         let count = |value: &Value, name: &str| json::tokens(Place::Document, || path(name), value);
         let need = |value: Option<&Value>, name: &str| match value {
             Some(value) => count(value, name),
@@ -263,10 +323,7 @@ impl Usage {
 impl Trajectory {
     /// Indices of the messages that a model wrote.
     fn calls(&self) -> impl Iterator<Item = usize> {
-        let is_call = |message: &Message| {
-            message.role.as_deref() == Some("assistant") || message.extra.response.is_some()
-        };
-        (0..self.messages.len()).filter(move |&at| is_call(&self.messages[at]))
+        (0..self.messages.len()).filter(|&at| self.messages[at].is_call())
     }
 
     /// The tool calls between the model's message `at` and its `next` one.
@@ -357,21 +414,15 @@ impl Trajectory {
     }
 
     fn began(&self) -> Option<Nanos> {
-        let first = &self.messages[self.calls().next()?].extra;
-        let created = first
-            .response
-            .as_ref()
-            .and_then(|response| response.created);
-        created
-            .or(first.timestamp)
+        let first = &self.messages[self.calls().next()?];
+        first
+            .created()
+            .or(first.extra.timestamp)
             .and_then(|epoch| from_seconds(epoch).ok())
     }
 
     fn model(&self) -> Option<Arc<str>> {
-        let models = self
-            .messages
-            .iter()
-            .filter_map(|m| m.extra.response.as_ref()?.model.as_deref());
+        let models = self.messages.iter().filter_map(Message::model);
         models.map(Arc::from).next()
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Chain {
     submitted: Option<Nanos>,
     /// Whether a person wrote since the last call began.
     prompted: bool,
+    /// Whether the conversation was compacted since the last call began.
+    compacted: bool,
 }
 
 /// One model call: all lines with one message id.
@@ -36,6 +38,8 @@ struct Call {
     ended: Nanos,
     /// Whether a person's prompt led to it.
     prompted: bool,
+    /// Whether it is the first of a compacted conversation.
+    compacted: bool,
     prompt: Tokens,
     cached: Option<Tokens>,
     /// Only where the recorded count is final.
@@ -64,7 +68,13 @@ impl Chain {
             by_use: BTreeMap::new(),
             submitted: None,
             prompted: false,
+            compacted: false,
         }
+    }
+
+    /// The conversation goes on from a summary of itself.
+    pub(super) const fn compact(&mut self) {
+        self.compacted = true;
     }
 
     pub(super) const fn is_side(&self) -> bool {
@@ -108,6 +118,7 @@ impl Chain {
                 submitted: self.submitted.take(),
                 ended: time,
                 prompted: std::mem::take(&mut self.prompted),
+                compacted: std::mem::take(&mut self.compacted),
                 prompt: counts.prompt,
                 cached: counts.cached,
                 output: None,
@@ -185,7 +196,7 @@ impl Chain {
             }
             if let Some(previous) = turns.last() {
                 let dropped = drops_thinking && self.calls[i - 1].thinks;
-                turn.reused = reused(previous, &turn, dropped);
+                turn.reused = reused(previous, &turn, call.compacted, dropped);
             }
             turns.push(turn);
         }
@@ -302,9 +313,9 @@ impl ToolUse {
 }
 
 /// Leading tokens that `turn` has in common with `previous` and its output (see the module's head).
-fn reused(previous: &Turn, turn: &Turn, dropped: bool) -> Tokens {
+fn reused(previous: &Turn, turn: &Turn, compacted: bool, dropped: bool) -> Tokens {
     let most = turn.reusable_after(previous);
-    if turn.prompt < previous.prompt {
+    if compacted || turn.prompt < previous.prompt {
         return turn.cached.unwrap_or(Tokens::ZERO).min(most);
     }
     let cut = previous.output.evidence == Evidence::Recorded

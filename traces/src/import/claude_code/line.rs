@@ -9,6 +9,7 @@ use serde_json::Value;
 pub(super) struct Head {
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
+    pub(super) subtype: Option<String>,
     pub(super) uuid: Option<String>,
     pub(super) parent_uuid: Option<String>,
     pub(super) session_id: Option<String>,

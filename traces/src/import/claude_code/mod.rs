@@ -10,8 +10,8 @@
 //!   a fit on 322 calls of claude-haiku-4-5 with true counts (agentcgroup recordings, Claude Code
 //!   2.1.69; R2 0.988, median error 5.4 %).
 //! - Missing cache fields stay unknown. They do not mean that nothing was cached.
-//! - `reused`: the previous prompt and output, if the new prompt has room for both. If the prompt
-//!   *shrinks*, the conversation was compacted or reset: the recorded cache reads are the evidence,
+//! - `reused`: the previous prompt and output, if the new prompt has room for both. If the
+//!   conversation was compacted, or its prompt *shrinks*, the recorded cache reads are the evidence,
 //!   and without them nothing is reused. If a prompt grows by less than a recorded output, something
 //!   of that output was dropped: only the previous prompt is reused. A conversation in which that
 //!   happens after a call with thinking runs on a server that never feeds thinking back, so there
@@ -22,7 +22,10 @@
 //! Limits: Claude Code 2.0.0 hides a model call in the time of `Bash` commands outside a read-only
 //! list. A tool's time includes a permission prompt. A tool call's CPU time is all that the container
 //! used meanwhile: calls that overlap each count it, and a sub-agent's call counts that of the
-//! sub-agent's own tools. Sub-agents that another file holds are sessions of that file.
+//! sub-agent's own tools. Sub-agents that another file holds (`agent-*.jsonl`, beside the session or in
+//! a folder of its own) are sessions of that file, and name this one as their parent. The call that
+//! writes the summary of a compacted conversation is in such a file, or in none. `summary` lines are
+//! titles of other sessions.
 
 mod chain;
 mod chars;
@@ -147,6 +150,11 @@ impl Transcript {
         let head: Head = json::parse(place, line)?;
         let key = self.key(&head, place);
         let kind = head.kind.as_deref().unwrap_or("");
+        if head.subtype.as_deref() == Some("compact_boundary")
+            && let Some(&index) = self.by_key.get(&key)
+        {
+            self.chains[index].0.compact();
+        }
         if kind != "user" && kind != "assistant" {
             self.report.skip(Skip::LineType(shown(&kind)));
             return Ok(());
@@ -187,6 +195,9 @@ impl Transcript {
                 chain.assistant(place, time, message, &mut self.report)?;
             }
             (_, Some(message)) => {
+                if head.is_compact_summary == Some(true) {
+                    chain.compact();
+                }
                 let by_client = head.is_meta == Some(true) || head.is_compact_summary == Some(true);
                 chain.user(time, message, by_client, &mut self.report);
             }
