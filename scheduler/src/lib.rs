@@ -23,6 +23,7 @@ mod feedback;
 mod foresight;
 mod info;
 mod lineage;
+mod livelock;
 mod offload;
 mod pins;
 mod plan;

@@ -85,6 +85,8 @@ reasons! {
     LowestPriority = "lowest-priority",
     /// It is short of blocks itself and nobody else gives way before it.
     LowestPriorityItself = "lowest-priority-itself",
+    /// Turns took each other's blocks without any of them ending: all but one give way now.
+    EndsACircle = "ends-a-circle",
 
     // Retention.
     /// Nothing is kept while tools run.

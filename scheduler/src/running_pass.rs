@@ -133,7 +133,7 @@ impl Scheduler {
             if self.reclaim_pin(now, claim, claimant, true) {
                 continue;
             }
-            let victim = self.choose_victim();
+            let victim = self.choose_victim(slot);
             self.log_preemption(now, victim, slot, tokens);
             walk.preempted = true;
             *budget += self.preempt(now, victim, claimant, walk);
@@ -154,16 +154,16 @@ impl Scheduler {
         tokens
     }
 
-    fn choose_victim(&self) -> u32 {
+    fn choose_victim(&mut self, short: u32) -> u32 {
+        let protected = self.protected(short);
         let willingness = |&slot: &u32| {
             let view = self.sessions[slot].view(self.config.block_size, self.doors);
             (self.policy.order.victim(&view), view.session)
         };
-        self.running
-            .iter()
-            .copied()
-            .max_by_key(willingness)
-            .expect("the turn that is short runs itself")
+        let others = |&slot: &u32| Some(self.sessions[slot].id) != protected;
+        let willing = self.running.iter().copied().filter(others);
+        // Alone, a protected turn is its own victim.
+        willing.max_by_key(willingness).unwrap_or(short)
     }
 
     fn log_preemption(&mut self, now: Time, victim: u32, short: u32, tokens: Tokens) {
@@ -172,7 +172,9 @@ impl Scheduler {
             Entry {
                 session: Some(view.session),
                 kind: DecisionKind::Preempt,
-                reason: if victim == short {
+                reason: if this.circling.is_ending() {
+                    Reason::EndsACircle
+                } else if victim == short {
                     Reason::LowestPriorityItself
                 } else {
                     Reason::LowestPriority
@@ -237,6 +239,7 @@ impl Scheduler {
         s.usage.preemptions += 1;
         let session = s.id;
         self.counters.preemptions += 1;
+        self.circling.preempted();
         self.changed = true;
         self.emit(now, Info::Preempted { session, by, freed });
         self.enqueue(now, slot);

@@ -39,6 +39,7 @@ pub struct Scheduler {
     pub(crate) running: Vec<u32>,
     pub(crate) pinned: BTreeSet<SessionId>,
     pub(crate) in_flight: usize,
+    pub(crate) circling: crate::livelock::Circling,
     pub(crate) owed: Blocks,
     /// Of these, those of waiting turns.
     pub(crate) owed_waiting: Blocks,
@@ -99,6 +100,7 @@ impl Scheduler {
             running: Vec::new(),
             pinned: BTreeSet::new(),
             in_flight: 0,
+            circling: crate::livelock::Circling::default(),
             owed: Blocks::ZERO,
             owed_waiting: Blocks::ZERO,
             running_context: Tokens::ZERO,

@@ -84,6 +84,7 @@ impl Scheduler {
         let (session, turn, then, usage) = (s.id, s.turn, s.then, s.usage);
         self.outputs_sum += s.generated.get();
         self.outputs_count += 1;
+        self.circling.turn_ended();
         self.emit(
             now,
             Info::TurnEnded {

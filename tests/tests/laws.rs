@@ -7,7 +7,7 @@ use units::{Nanos, Time};
 use workspace_tests::account::{load, setup};
 use workspace_tests::loads::{case, fixed, full_case};
 use workspace_tests::machine::{Record, preset, run};
-use workspace_tests::mixes::{any_policy, policy_that_ends};
+use workspace_tests::mixes::{any_policy, policy_that_circles, policy_that_ends};
 
 /// Starts of a turn and what they found, by session and turn.
 fn starts(record: &Record, session: u32, turn: u32) -> Vec<u64> {
@@ -49,6 +49,16 @@ proptest! {
             let end = if fits { Status::Completed } else { Status::Rejected };
             prop_assert_eq!(one.status, end);
         }
+    }
+
+    /// No livelock either where turns take each other's blocks in a circle. Each circle may take 256
+    /// preemptions until it is ended, a few seconds here, and every turn may be in one.
+    #[test]
+    fn circles_are_ended((mut setup, load) in full_case(), policy in policy_that_circles()) {
+        setup.horizon = Some(Time::ZERO + Nanos::from_millis(1_000_000));
+        let record = run(&setup, &policy, &load);
+        let record = record.map_err(|e| TestCaseError::fail(format!("{}: {e}", policy.name)))?;
+        prop_assert_eq!(record.summary.unfinished, 0);
     }
 
     /// With a horizon, what is open then is unfinished; nothing is counted twice.
