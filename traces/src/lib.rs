@@ -2,7 +2,8 @@
 //!
 //! What: [`model`] is a session in token counts and durations; [`mod@format`] reads and writes it;
 //! [`import`] turns other tools' recordings into it; [`fill`] draws what a recording does not say;
-//! [`bundled`] ships real sessions; [`stats`] describes a trace, [`ops`] makes traces of traces.
+//! [`generate`] draws whole workloads from a description; [`bundled`] ships real sessions; [`stats`]
+//! describes a trace, [`ops`] makes traces of traces.
 //! Why: every experiment starts from one description of the work, checked once ([`validate`]), so a
 //! number in a figure can be traced to a line of a recording or to a named fit.
 //! Limits: no text of prompts or tools is kept. Nothing here opens a file or reads a clock: callers

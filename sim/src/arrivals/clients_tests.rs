@@ -154,6 +154,35 @@ fn every_mix_is_what_its_readme_says() {
 }
 
 #[test]
+fn a_description_can_plan_every_kind() {
+    use traces::generate::ArrivalPlan;
+    let rate_per_s = 0.5;
+    let clients = |name: &str| ArrivalPlan::Clients {
+        mix: name.to_owned(),
+        rate_per_s: Some(rate_per_s),
+    };
+    let plans = [
+        ArrivalPlan::Fixed { rate_per_s },
+        ArrivalPlan::Poisson { rate_per_s },
+        ArrivalPlan::Gamma {
+            rate_per_s,
+            cv: 2.0,
+        },
+        ArrivalPlan::Burst {
+            rate_per_s,
+            size: 4,
+        },
+        clients("servegen-m-small"),
+    ];
+    for plan in plans {
+        let arrivals = Arrivals::planned(&plan, mix).unwrap();
+        assert_eq!(arrivals.rate_per_s(), Some(rate_per_s));
+        assert_eq!(arrivals.times(1).unwrap().take(9).count(), 9);
+    }
+    assert!(Arrivals::planned(&clients("no such"), mix).is_none());
+}
+
+#[test]
 fn windows_that_cannot_be_are_refused_with_their_line() {
     let cases = [
         ("0,0,0,,0,0\n600,1,2\n", "line 2: 3 columns"),

@@ -22,6 +22,7 @@ pub use recorded::Recorded;
 use std::num::NonZeroU32;
 
 use rand_distr::{Distribution, Exp1};
+use traces::generate::ArrivalPlan;
 use traces::rng::stream;
 use units::{Nanos, Time};
 
@@ -152,6 +153,30 @@ impl Arrivals {
             }
         };
         Ok(Times { process, next: 0 })
+    }
+
+    /// The arrivals that a description plans. `find` knows mixes of clients by name: [`mix`], or one
+    /// that reads files. `None` if it does not find the mix.
+    pub fn planned(
+        plan: &ArrivalPlan,
+        find: impl FnOnce(&str) -> Option<ClientMix>,
+    ) -> Option<Self> {
+        Some(match *plan {
+            ArrivalPlan::Fixed { rate_per_s } => Self::Fixed { rate_per_s },
+            ArrivalPlan::Poisson { rate_per_s } => Self::Poisson { rate_per_s },
+            ArrivalPlan::Gamma { rate_per_s, cv } => Self::Gamma { rate_per_s, cv },
+            ArrivalPlan::Burst { rate_per_s, size } => Self::Burst {
+                rate_per_s,
+                size: NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN),
+            },
+            ArrivalPlan::Clients {
+                ref mix,
+                rate_per_s,
+            } => Self::Clients {
+                mix: find(mix)?,
+                rate_per_s,
+            },
+        })
     }
 
     /// Sessions per second that were asked for; `None` for the arrivals' own.

@@ -8,7 +8,7 @@
 //! values are the same on every machine. A score beyond 8.2 standard deviations counts as 8.2.
 
 use statrs::distribution::{Continuous, ContinuousCDF, Gamma};
-use statrs::function::erf::{erfc, erfc_inv};
+use statrs::function::erf::erfc_inv;
 
 /// A distribution of real numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +56,7 @@ const MOST_SCORE: f64 = 8.2;
 
 /// Share of a standard normal distribution below `z`.
 pub(super) fn share_of(z: f64) -> f64 {
-    0.5 * erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
+    0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2)
 }
 
 /// The score below which a share `u` of a standard normal distribution lies.
@@ -215,3 +215,8 @@ fn mixture_density_ln(parts: &[(f64, f64, f64)], ln: f64) -> f64 {
     });
     densities.sum::<f64>() / libm::sqrt(std::f64::consts::TAU)
 }
+
+#[cfg(test)]
+#[path = "dist_tests.rs"]
+#[expect(clippy::float_cmp, reason = "what must be the very same number")]
+mod tests;

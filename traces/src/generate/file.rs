@@ -5,16 +5,17 @@
 use toml::de::DeTable;
 use units::{Nanos, Tokens};
 
+use super::arrivals::arrivals;
 use super::draw::Draw;
 use super::error::SpecError;
 use super::parse_draw::draw;
-use super::spec::{Build, Class, Pause, Spec, Tool};
+use super::spec::{Build, CALLS_LIMIT, Class, Pause, Spec, TURNS_LIMIT, Tool};
 use super::target::{Quantity, Statistic, Target};
 use super::toml_text::{Field, Table};
 use crate::model::SharedPrefix;
-use crate::validate::{SPAN_LIMIT, TOKEN_LIMIT};
+use crate::validate::TOKEN_LIMIT;
 
-const TOP: &[&str] = &["name", "about", "sources", "class", "target"];
+const TOP: &[&str] = &["name", "about", "sources", "arrivals", "class", "target"];
 const CLASS: &[&str] = &[
     "shared",
     "turns",
@@ -51,10 +52,18 @@ const TARGET: &[&str] = &[
 
 /// The agent's usual time limit for a command.
 const TIMEOUT: Nanos = Nanos::from_millis(120_000);
-/// Mean cores that a shell command keeps busy.
+/// Mean cores that a shell command keeps busy: 505 commands above 1 s, see `crate::fill`.
 const CORES: f64 = 0.55;
-/// The largest number of tokens, seconds or anything else in a description.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+const MOST_TURNS: f64 = TURNS_LIMIT as f64;
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+const MOST_CALLS: f64 = CALLS_LIMIT as f64;
+/// The largest number of tokens, and the largest weight, in a description.
 const MOST: f64 = 1e9;
+/// The largest time in seconds: the model's limit.
+const MOST_S: f64 = 1e7;
+/// The most cores, and the most threads.
+const MOST_CORES: f64 = 65_536.0;
 
 impl Spec {
     /// Reads a description.
@@ -81,12 +90,14 @@ impl Spec {
             .iter()
             .map(|table| target(table, &classes))
             .collect::<Result<_, _>>()?;
+        let plan = root.get("arrivals").map(|field| arrivals(&field));
         let about = root.get("about").map_or(Ok(""), |about| about.text())?;
         Ok(Self {
             name: root.need("name", "the workload's name")?.text()?.into(),
             about: about.to_owned(),
             sources,
             classes,
+            arrivals: plan.transpose()?,
             targets,
         })
     }
@@ -152,7 +163,7 @@ fn class(keys: &Keys<'_>, name: &str, weight: f64) -> Result<Class, SpecError> {
         name: name.into(),
         weight,
         shared: shared.transpose()?,
-        turns: keys.count("turns", MOST)?,
+        turns: keys.count("turns", MOST_TURNS)?,
         first_prompt: keys.count("first_prompt", MOST)?,
         output: keys.count("output", MOST)?,
         observation: keys.count("observation", MOST)?,
@@ -161,7 +172,7 @@ fn class(keys: &Keys<'_>, name: &str, weight: f64) -> Result<Class, SpecError> {
             Some(field) if tools.is_empty() => {
                 return Err(field.bad("a `tool` to call, but the class has none"));
             }
-            Some(field) => draw(&field, MOST)?,
+            Some(field) => draw(&field, MOST_CALLS)?,
             None => Draw::constant(if tools.is_empty() { 0.0 } else { 1.0 }),
         },
         tools_after_last: keys
@@ -211,7 +222,7 @@ fn tool(table: &Table<'_>) -> Result<Tool, SpecError> {
     let timeout = match table.get("timeout_s") {
         None => TIMEOUT,
         Some(field) => {
-            let seconds = field.number(1e-6, SPAN_LIMIT.as_secs())?;
+            let seconds = field.number(1e-6, MOST_S)?;
             Nanos::from_secs(seconds).map_err(|_| field.bad("a time in seconds"))?
         }
     };
@@ -220,11 +231,11 @@ fn tool(table: &Table<'_>) -> Result<Tool, SpecError> {
         weight: table
             .get("weight")
             .map_or(Ok(1.0), |field| field.number(0.0, MOST))?,
-        wall_s: draw(&table.need("wall_s", "seconds it takes alone")?, MOST)?,
+        wall_s: draw(&table.need("wall_s", "seconds it takes alone")?, MOST_S)?,
         timeout,
         cores: table
             .get("cores")
-            .map_or(Ok(Draw::constant(CORES)), |field| draw(&field, MOST))?,
+            .map_or(Ok(Draw::constant(CORES)), |field| draw(&field, MOST_CORES))?,
         parallelism: parallelism(table)?,
     })
 }
@@ -236,7 +247,7 @@ fn build(field: &Field<'_>) -> Result<Build, SpecError> {
     let wall = table.need("wall_per_cpu", "wall time alone per CPU time")?;
     Ok(Build {
         name: table.need("name", "the tool call's name")?.text()?.into(),
-        cpu_s: draw(&table.need("cpu_s", "seconds of CPU time")?, MOST)?,
+        cpu_s: draw(&table.need("cpu_s", "seconds of CPU time")?, MOST_S)?,
         // Less wall time than that has no room for the CPU time.
         wall_per_cpu: wall.number(1.0 / f64::from(parallelism), MOST)?,
         parallelism,
@@ -249,7 +260,7 @@ fn pause(field: &Field<'_>) -> Result<Pause, SpecError> {
     let share = table.need("share", "share of the turns that a human answers")?;
     Ok(Pause {
         share: share.number(0.0, 1.0)?,
-        seconds: draw(&table.need("seconds", "seconds until the answer")?, MOST)?,
+        seconds: draw(&table.need("seconds", "seconds until the answer")?, MOST_S)?,
     })
 }
 

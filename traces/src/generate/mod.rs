@@ -5,8 +5,10 @@
 //! against the statistics that the description wants.
 //! Why: recordings are few, and a published workload is often known by its statistics alone. Every
 //! number drawn here says so ([`crate::Evidence::Drawn`]).
-//! Limits: sessions do not depend on each other, and have no arrival times: those belong to a run.
+//! Limits: sessions do not depend on each other, and have no arrival times: those belong to a run. A
+//! description may say which arrivals it is meant for ([`ArrivalPlan`]).
 
+mod arrivals;
 mod dist;
 mod draw;
 mod error;
@@ -18,6 +20,7 @@ mod spec;
 mod target;
 mod toml_text;
 
+pub use arrivals::ArrivalPlan;
 pub use dist::Dist;
 pub use draw::Draw;
 pub use error::SpecError;

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use units::Nanos;
 
+use super::arrivals::ArrivalPlan;
 use super::draw::Draw;
 use super::target::Target;
 use crate::model::SharedPrefix;
 
 /// The most turns of a session: longer draws are cut.
-pub const TURNS_LIMIT: u64 = 100_000;
+pub const TURNS_LIMIT: u64 = 10_000;
 
 /// The most tool calls of a turn: more are cut.
-pub const CALLS_LIMIT: u64 = 1_000;
+pub const CALLS_LIMIT: u64 = 100;
 
 /// A workload, ready to be generated. Made by [`Spec::from_toml`] or [`super::preset`].
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Spec {
     pub sources: Vec<String>,
     /// Kinds of sessions; at least one.
     pub classes: Vec<Class>,
+    /// How its sessions arrive, if the description says so.
+    pub arrivals: Option<ArrivalPlan>,
     /// What its statistics should be.
     pub targets: Vec<Target>,
 }
