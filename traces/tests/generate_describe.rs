@@ -193,152 +193,154 @@ fn one_quantity_moves_no_other() {
     }
 }
 
+/// What is written, how the refusal begins, and what else is in it.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "outputs = 3",
+        "line 1: `outputs` is unknown here",
+        "hint: did you mean `output`?",
+    ),
+    (
+        "context_limit = 1",
+        "line 1: `context_limit` is 1 (wanted: a whole number from 2 to 4294967295",
+        "",
+    ),
+    (
+        "context_limit = 10.5",
+        "line 1: `context_limit` is 10.5",
+        "",
+    ),
+    (
+        "tools_per_turn = 1",
+        "line 1: `tools_per_turn` is 1 (wanted: a `tool` to call",
+        "",
+    ),
+    (
+        "tool = []",
+        "line 1: `tool` is [] (wanted: a list that is not empty",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\" }]",
+        "line 1: `tool[0].wall_s` is missing",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = -1 }]",
+        "line 1: `tool[0].wall_s` is -1 (wanted: a number from 0 to 10000000",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = 1, weight = 0 }]",
+        "line 1: `tool` is",
+        "weight above 0",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { lognormal = { mu = 1 } } }]",
+        "line 1: `tool[0].wall_s.lognormal.sigma` is missing",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { lognorm = { mu = 1 } } }]",
+        "line 1: `tool[0].wall_s.lognorm` is unknown",
+        "did you mean `lognormal`?",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { clip = [1, 2] } }]",
+        "line 1: `tool[0].wall_s` is { clip = [1, 2] } (wanted: exactly one of",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { uniform = [2, 2] } }]",
+        "line 1: `tool[0].wall_s.uniform` is [2, 2] (wanted: two different ends",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { uniform = [1, 2], truncate = [5, 6] } }]",
+        "line 1: `tool[0].wall_s.truncate` is [5, 6] (wanted: a range that the distribution reaches",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { quantiles = [[0, 1], [0.5, 0.5], [1, 2]] } }]",
+        "line 1: `tool[0].wall_s.quantiles[1]` is [0.5, 0.5]",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { quantiles = [[0, 1], [0.5, 3]] } }]",
+        "line 1: `tool[0].wall_s.quantiles` is",
+        "from share 0 to share 1",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { empirical = [1, \"2\"] } }]",
+        "line 1: `tool[0].wall_s.empirical[1]` is \"2\"",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { gamma = { mean = 1, cv = 0 } } }]",
+        "line 1: `tool[0].wall_s.gamma.cv` is 0 (wanted: a number from 0.01 to 10",
+        "",
+    ),
+    (
+        "tool = [{ name = \"x\", wall_s = { lognormal = { mean = 1, sigma = 2 } } }]",
+        "line 1: `tool[0].wall_s.lognormal.sigma` is unknown here (known: `mean`, `sd`",
+        "",
+    ),
+    (
+        "shared = { group = \"\", tokens = 5 }",
+        "line 1: `shared.group` is \"\"",
+        "",
+    ),
+    (
+        "build = { name = \"b\", cpu_s = 1, wall_per_cpu = 0.5 }",
+        "line 1: `build.wall_per_cpu` is 0.5 (wanted: a number from 1 to",
+        "",
+    ),
+    (
+        "pause = { share = 2, seconds = 1 }",
+        "line 1: `pause.share` is 2 (wanted: a number from 0 to 1",
+        "",
+    ),
+    (
+        "arrivals = { kind = \"poison\", rate_per_s = 1 }",
+        "line 1: `arrivals.kind` is \"poison\"",
+        "did you mean `poisson`?",
+    ),
+    (
+        "arrivals = { kind = \"burst\", rate_per_s = 1 }",
+        "line 1: `arrivals.size` is missing",
+        "",
+    ),
+    (
+        "target = [{ of = \"turn\", statistic = \"mean\", wanted = 1, tolerance = 0.1, source = \"s\" }]",
+        "line 1: `target[0].of` is \"turn\"",
+        "did you mean `turns`?",
+    ),
+    (
+        "target = [{ of = \"turns\", statistic = \"p101\", wanted = 1, tolerance = 0.1, source = \"s\" }]",
+        "line 1: `target[0].statistic` is \"p101\"",
+        "",
+    ),
+    (
+        "target = [{ of = \"turns\", statistic = \"share\", wanted = 1, tolerance = 0.1, source = \"s\" }]",
+        "line 1: `target[0].above` is missing",
+        "",
+    ),
+    (
+        "class = [{ name = \"a\" }, { name = \"a\" }]",
+        "line 1: `class[1].name` is \"a\" (wanted: a name that no other class has",
+        "",
+    ),
+    (
+        "class = [{ name = \"a\", weight = 0 }]",
+        "line 1: `class` is",
+        "weight above 0",
+    ),
+    ("= 3", "not TOML", ""),
+];
+
 #[test]
 fn mistakes_are_named_with_line_key_value_and_limit() {
-    let cases = [
-        (
-            "outputs = 3",
-            "line 1: `outputs` is unknown here",
-            "hint: did you mean `output`?",
-        ),
-        (
-            "context_limit = 1",
-            "line 1: `context_limit` is 1 (wanted: a whole number from 2 to 4294967295",
-            "",
-        ),
-        (
-            "context_limit = 10.5",
-            "line 1: `context_limit` is 10.5",
-            "",
-        ),
-        (
-            "tools_per_turn = 1",
-            "line 1: `tools_per_turn` is 1 (wanted: a `tool` to call",
-            "",
-        ),
-        (
-            "tool = []",
-            "line 1: `tool` is [] (wanted: a list that is not empty",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\" }]",
-            "line 1: `tool[0].wall_s` is missing",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = -1 }]",
-            "line 1: `tool[0].wall_s` is -1 (wanted: a number from 0 to 10000000",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = 1, weight = 0 }]",
-            "line 1: `tool` is",
-            "weight above 0",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { lognormal = { mu = 1 } } }]",
-            "line 1: `tool[0].wall_s.lognormal.sigma` is missing",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { lognorm = { mu = 1 } } }]",
-            "line 1: `tool[0].wall_s.lognorm` is unknown",
-            "did you mean `lognormal`?",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { clip = [1, 2] } }]",
-            "line 1: `tool[0].wall_s` is { clip = [1, 2] } (wanted: exactly one of",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { uniform = [2, 2] } }]",
-            "line 1: `tool[0].wall_s.uniform` is [2, 2] (wanted: two different ends",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { uniform = [1, 2], truncate = [5, 6] } }]",
-            "line 1: `tool[0].wall_s.truncate` is [5, 6] (wanted: a range that the distribution reaches",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { quantiles = [[0, 1], [0.5, 0.5], [1, 2]] } }]",
-            "line 1: `tool[0].wall_s.quantiles[1]` is [0.5, 0.5]",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { quantiles = [[0, 1], [0.5, 3]] } }]",
-            "line 1: `tool[0].wall_s.quantiles` is",
-            "from share 0 to share 1",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { empirical = [1, \"2\"] } }]",
-            "line 1: `tool[0].wall_s.empirical[1]` is \"2\"",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { gamma = { mean = 1, cv = 0 } } }]",
-            "line 1: `tool[0].wall_s.gamma.cv` is 0 (wanted: a number from 0.01 to 10",
-            "",
-        ),
-        (
-            "tool = [{ name = \"x\", wall_s = { lognormal = { mean = 1, sigma = 2 } } }]",
-            "line 1: `tool[0].wall_s.lognormal.sigma` is unknown here (known: `mean`, `sd`",
-            "",
-        ),
-        (
-            "shared = { group = \"\", tokens = 5 }",
-            "line 1: `shared.group` is \"\"",
-            "",
-        ),
-        (
-            "build = { name = \"b\", cpu_s = 1, wall_per_cpu = 0.5 }",
-            "line 1: `build.wall_per_cpu` is 0.5 (wanted: a number from 1 to",
-            "",
-        ),
-        (
-            "pause = { share = 2, seconds = 1 }",
-            "line 1: `pause.share` is 2 (wanted: a number from 0 to 1",
-            "",
-        ),
-        (
-            "arrivals = { kind = \"poison\", rate_per_s = 1 }",
-            "line 1: `arrivals.kind` is \"poison\"",
-            "did you mean `poisson`?",
-        ),
-        (
-            "arrivals = { kind = \"burst\", rate_per_s = 1 }",
-            "line 1: `arrivals.size` is missing",
-            "",
-        ),
-        (
-            "target = [{ of = \"turn\", statistic = \"mean\", wanted = 1, tolerance = 0.1, source = \"s\" }]",
-            "line 1: `target[0].of` is \"turn\"",
-            "did you mean `turns`?",
-        ),
-        (
-            "target = [{ of = \"turns\", statistic = \"p101\", wanted = 1, tolerance = 0.1, source = \"s\" }]",
-            "line 1: `target[0].statistic` is \"p101\"",
-            "",
-        ),
-        (
-            "target = [{ of = \"turns\", statistic = \"share\", wanted = 1, tolerance = 0.1, source = \"s\" }]",
-            "line 1: `target[0].above` is missing",
-            "",
-        ),
-        (
-            "class = [{ name = \"a\" }, { name = \"a\" }]",
-            "line 1: `class[1].name` is \"a\" (wanted: a name that no other class has",
-            "",
-        ),
-        (
-            "class = [{ name = \"a\", weight = 0 }]",
-            "line 1: `class` is",
-            "weight above 0",
-        ),
-        ("= 3", "not TOML", ""),
-    ];
-    for (more, begins, also) in cases {
+    for (more, begins, also) in MISTAKES {
         let refused = Spec::from_toml(&with(more)).expect_err(more).to_string();
         assert!(refused.starts_with(begins), "{more}\n{refused}");
         assert!(refused.contains(also), "{more}\n{refused}");
