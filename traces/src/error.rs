@@ -14,6 +14,8 @@ pub enum Place {
     Line(u64),
     /// A file that is one JSON document: the field's path says where.
     Document,
+    /// A session that is to be written, counted from 1.
+    Session(u64),
 }
 
 impl fmt::Display for Place {
@@ -21,6 +23,7 @@ impl fmt::Display for Place {
         match self {
             Self::Line(n) => write!(f, "line {n}"),
             Self::Document => f.write_str("document"),
+            Self::Session(n) => write!(f, "session {n}"),
         }
     }
 }
@@ -117,6 +120,19 @@ pub enum TraceError {
     Write {
         /// What the writer said.
         source: io::Error,
+    },
+    /// A number that a session does not have and the format to write needs.
+    #[error(
+        "session `{session}`: `{field}` is unknown, and {format} has no word for that\nhint: draws for \
+         tool times (`fill`) mark what they add"
+    )]
+    Unknown {
+        /// Whose.
+        session: String,
+        /// Path of the field.
+        field: String,
+        /// The format.
+        format: &'static str,
     },
     /// A key that the format does not have.
     #[error("{place}: unknown field `{field}` (nearest known: `{nearest}`)")]

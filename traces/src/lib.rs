@@ -1,9 +1,9 @@
 //! What agents did: the session model, its file format, importers, and a bundled workload.
 //!
 //! What: [`model`] is a session in token counts and durations; [`mod@format`] reads and writes it;
-//! [`import`] turns other tools' recordings into it; [`fill`] draws what a recording does not say;
-//! [`generate`] draws whole workloads from a description; [`bundled`] ships real sessions; [`stats`]
-//! describes a trace, [`ops`] makes traces of traces.
+//! [`import`] turns other tools' recordings into it, [`export`] hands it to other simulators; [`fill`]
+//! draws what a recording does not say; [`generate`] draws whole workloads from a description;
+//! [`bundled`] ships real sessions; [`stats`] describes a trace, [`ops`] makes traces of traces.
 //! Why: every experiment starts from one description of the work, checked once ([`validate`]), so a
 //! number in a figure can be traced to a line of a recording or to a named fit.
 //! Limits: no text of prompts or tools is kept. Nothing here opens a file or reads a clock: callers
@@ -11,6 +11,7 @@
 
 pub mod bundled;
 pub mod error;
+pub mod export;
 pub mod fill;
 pub mod fit;
 pub mod format;

@@ -31,7 +31,6 @@ pub(crate) fn from_seconds(seconds: f64) -> Result<Nanos, NotASpan> {
 }
 
 /// The float whose shortest decimal is exactly this span in milliseconds.
-#[cfg(test)]
 pub(crate) fn to_millis(span: Nanos) -> f64 {
     let (whole, part) = (
         span.as_nanos() / NANOS_PER_MILLI,

@@ -17,6 +17,7 @@ const FOLDERS: &[(&str, &str, &str)] = &[
     ("pi-coding-agent", ".jsonl", "pi"),
     ("swe-agent", ".traj", "swe-agent"),
     ("weka-claude-code", ".json", "weka"),
+    ("mooncake-fast25", "_trace.jsonl", "mooncake"),
 ];
 
 #[test]

@@ -9,7 +9,7 @@ use units::{Nanos, Tokens};
 
 use crate::error::{Place, TraceError, shown};
 use crate::seconds::{from_millis, from_seconds};
-use crate::validate::TOKEN_LIMIT;
+use crate::validate::{ARRIVAL_LIMIT, TOKEN_LIMIT};
 
 /// Parses one value; half surrogate pairs become U+FFFD, as they do in a browser.
 pub(super) fn parse<T: DeserializeOwned>(place: Place, bytes: &[u8]) -> Result<T, TraceError> {
@@ -134,12 +134,14 @@ pub(super) fn millis(
     field: impl FnOnce() -> String,
     value: f64,
 ) -> Result<Nanos, TraceError> {
-    from_millis(value).map_err(|_| TraceError::Value {
-        place,
-        field: field(),
-        value: shown(&value),
-        wanted: "milliseconds, a number from 0".to_owned(),
-    })
+    let span = from_millis(value).ok();
+    span.filter(|span| *span <= ARRIVAL_LIMIT)
+        .ok_or_else(|| TraceError::Value {
+            place,
+            field: field(),
+            value: shown(&value),
+            wanted: "milliseconds, a number from 0 to 10^12".to_owned(),
+        })
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@
 //! belong in one place, and whatever is estimated or left out is counted, never silently dropped.
 //! Limits: one session is held as numbers while it is read; its text is dropped line by line.
 
+pub mod azure_llm;
 pub mod claude_code;
 pub mod codex;
+pub mod inference_lab;
 pub mod mini_swe;
 pub mod mooncake;
 pub mod openhands;
@@ -38,11 +40,14 @@ use crate::model::Session;
 
 /// Every importer, for a command line to choose from by name.
 pub const IMPORTERS: &[Importer] = &[
+    azure_llm::IMPORTER,
     claude_code::IMPORTER,
     codex::IMPORTER,
+    inference_lab::IMPORTER,
     mini_swe::IMPORTER,
     mooncake::IMPORTER,
     mooncake::EXACT,
+    mooncake::agentic::IMPORTER,
     openhands::IMPORTER,
     pi::IMPORTER,
     swe_agent::IMPORTER,

@@ -19,6 +19,8 @@
 //!
 //! Limits: nothing tells tools from pauses: a `delay` is a pause, which needs no CPU.
 
+pub mod agentic;
+
 mod block_size;
 mod rows;
 mod trie;

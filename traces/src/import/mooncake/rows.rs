@@ -15,6 +15,7 @@ use crate::import::json;
 use crate::import::recording::Out;
 use crate::lines::Lines;
 use crate::model::Known;
+use crate::validate::ARRIVAL_LIMIT;
 
 /// One line as it stands in the file.
 #[derive(Deserialize)]
@@ -183,7 +184,7 @@ impl Rows {
             for (nth, &(_, session)) in (0_u128..).zip(&rest[..batch]) {
                 let part = u128::from(width.as_nanos()) * nth / batch as u128;
                 let part = Nanos::new(u64::try_from(part).expect("below the width"));
-                self.sessions[session].began = Some(begin + part);
+                self.sessions[session].began = Some((begin + part).min(ARRIVAL_LIMIT));
             }
             rest = &rest[batch..];
         }
