@@ -408,7 +408,7 @@ fn nothing_unknown_is_made_up() {
         ..rich()
     };
     assert!(fault("azure-llm", nowhere.clone()).contains("`arrival_s` is unknown"));
-    let (text, report) = write("agentic-mooncake", &[nowhere.clone()]).unwrap();
+    let (text, report) = write("agentic-mooncake", std::slice::from_ref(&nowhere)).unwrap();
     assert_eq!(report.lost[&Lost::UnknownArrival], 1);
     assert!(
         String::from_utf8(text)
