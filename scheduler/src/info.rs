@@ -69,7 +69,8 @@ pub enum Info {
         /// Which.
         session: SessionId,
     },
-    /// A running turn lost its blocks and waits again.
+    /// A running turn lost its blocks and waits again; if a copy to host memory starts with it, when that
+    /// is done.
     Preempted {
         /// Whose.
         session: SessionId,

@@ -36,6 +36,7 @@ mod running_pass;
 mod scheduler;
 mod session;
 mod step_end;
+mod swap;
 mod telemetry;
 mod ticks;
 mod waiting;

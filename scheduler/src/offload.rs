@@ -5,8 +5,8 @@
 //! turn waits, its blocks pinned, until that copy is done, and then starts with them as hits.
 //! Why: a copy over the host link costs bytes / bandwidth, often a tenth of a prefill.
 //! Limits: the scheduler only says what to copy; the world says when it is done, so copies overlap
-//! steps and share the link. Yields only: a preempted turn is recomputed. A session that comes back
-//! while its copy out is under way keeps its blocks, and the copy is dropped.
+//! steps and share the link. A session that comes back while its copy out is under way keeps its
+//! blocks, and the copy is dropped. Preempted turns may go the same way: `swap.rs`.
 
 use units::{Blocks, SessionId, Time, Tokens};
 
@@ -38,6 +38,8 @@ pub(crate) struct Copy {
 pub(crate) struct HostCopy {
     /// Full blocks of the context, shallow to deep; a partial block is not worth a copy.
     full: Blocks,
+    /// The turn whose context it is.
+    turn: u32,
 }
 
 impl Scheduler {
@@ -58,8 +60,17 @@ impl Scheduler {
         true
     }
 
-    fn start_copy(&mut self, now: Time, slot: u32, direction: Direction, blocks: Blocks) {
+    pub(crate) fn start_copy(
+        &mut self,
+        now: Time,
+        slot: u32,
+        direction: Direction,
+        blocks: Blocks,
+    ) {
         let id = self.next_sequence();
+        if direction == Direction::ToHost {
+            self.copying_out += blocks;
+        }
         let s = &mut self.sessions[slot];
         s.copy = Some(Copy {
             id,
@@ -94,10 +105,16 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         s.copy = None;
         match (copy.direction, s.state) {
-            (Direction::ToHost, State::Yielded) => {
-                s.host = Some(HostCopy { full: copy.blocks });
-                self.counters.copied_out += copy.blocks.get();
+            (Direction::ToHost, state @ (State::Yielded | State::SwappingOut)) => {
+                let (full, turn) = (copy.blocks, s.turn);
+                s.host = Some(HostCopy { full, turn });
+                self.copying_out -= full;
+                self.counters.copied_out += full.get();
                 self.drop_pin(now, slot, Unpin::Offloaded);
+                if state == State::SwappingOut {
+                    self.swapping -= full;
+                    self.enqueue(now, slot);
+                }
             }
             (Direction::ToGpu, State::Restoring) => {
                 self.counters.copied_in += copy.blocks.get();
@@ -119,6 +136,7 @@ impl Scheduler {
     pub(crate) fn drop_copy_out(&mut self, slot: u32) {
         if let Some(copy) = self.sessions[slot].copy.take() {
             self.host_used -= copy.blocks;
+            self.copying_out -= copy.blocks;
         }
     }
 
@@ -135,8 +153,14 @@ impl Scheduler {
         let Some(host) = s.host else {
             return Blocks::ZERO;
         };
-        let kept = self.config.block_size.filled_by(s.reused);
-        let useful = host.full.min(kept).min(s.hit_limit(self.config.block_size));
+        let size = self.config.block_size;
+        // Of its own context a preempted turn wants all, of the one before the next turn what it reuses.
+        let kept = if host.turn == s.turn {
+            host.full
+        } else {
+            host.full.min(size.filled_by(s.reused))
+        };
+        let useful = kept.min(s.hit_limit(size));
         useful.saturating_sub(s.hit)
     }
 
@@ -152,10 +176,17 @@ impl Scheduler {
         for _ in 0..missing.get() {
             self.take_block(now, slot);
         }
+        self.changed = true;
+        self.pin_for_copy(now, slot, Keep::Pin { until: None });
+        self.start_copy(now, slot, Direction::ToGpu, missing);
+    }
+
+    /// Pins the blocks of a turn that a copy reads or fills.
+    pub(crate) fn pin_for_copy(&mut self, now: Time, slot: u32, keep: Keep) {
         let s = &mut self.sessions[slot];
         s.pin = Some(Pin {
             reload: units::Nanos::ZERO,
-            keep: Keep::Pin { until: None },
+            keep,
             next_use: Some(now),
             stale_from: None,
         });
@@ -166,9 +197,7 @@ impl Scheduler {
         self.pinned.insert(session);
         self.stale.forget();
         self.count_owed(slot);
-        self.changed = true;
         self.emit(now, Info::Pinned { session, blocks });
-        self.start_copy(now, slot, Direction::ToGpu, missing);
     }
 
     /// The restored blocks hold the context again: the turn waits with them as its pin.

@@ -28,6 +28,17 @@ struct Walk {
     preempted: bool,
 }
 
+/// What the search for a chunk's blocks came to.
+#[derive(Clone, Copy, Debug)]
+enum Room {
+    /// Blocks for this many tokens are free.
+    For(Tokens),
+    /// They will be when the copies of preempted turns are done; none in this step.
+    OnItsWay,
+    /// The turn itself had to give way.
+    GaveWay,
+}
+
 impl Scheduler {
     /// Serves the running turns while budget remains. True if anyone was preempted.
     pub(crate) fn running_pass(
@@ -43,8 +54,15 @@ impl Scheduler {
         while walk.at < self.running.len() && *budget > Tokens::ZERO {
             let slot = self.running[walk.at];
             let wanted = self.wanted(now, slot, *budget);
-            let Some(tokens) = self.make_room(now, slot, wanted, budget, &mut walk)? else {
-                break;
+            let tokens = match self.make_room(now, slot, wanted, budget, &mut walk)? {
+                Room::For(tokens) => tokens,
+                Room::OnItsWay => {
+                    // What is free is spoken for as well: nobody starts with it.
+                    walk.preempted = true;
+                    walk.at += 1;
+                    continue;
+                }
+                Room::GaveWay => break,
             };
             // A chunk that had to shrink is not one that its quantum cut.
             let liftable = wanted.liftable && tokens == wanted.tokens;
@@ -87,7 +105,7 @@ impl Scheduler {
 
     /// Blocks that a chunk of `tokens` needs beyond those the turn holds.
     #[inline]
-    fn shortfall(&self, slot: u32, tokens: Tokens) -> Blocks {
+    pub(crate) fn shortfall(&self, slot: u32, tokens: Tokens) -> Blocks {
         let s = &self.sessions[slot];
         let held = Blocks(s.blocks.len() as u64);
         let end = s.computed + s.scheduled + tokens;
@@ -98,7 +116,6 @@ impl Scheduler {
     }
 
     /// Finds blocks for the chunk: as it is, then smaller, then from pins, then from a victim.
-    /// Returns the tokens that fit, or `None` when the turn itself had to give way.
     fn make_room(
         &mut self,
         now: Time,
@@ -106,7 +123,7 @@ impl Scheduler {
         wanted: Wanted,
         budget: &mut Tokens,
         walk: &mut Walk,
-    ) -> Result<Option<Tokens>, SchedulerError> {
+    ) -> Result<Room, SchedulerError> {
         let shrink = match wanted.phase {
             Phase::Prefill => self.policy.order.shrink(),
             Phase::Decode => Shrink::Never,
@@ -115,16 +132,19 @@ impl Scheduler {
         loop {
             let free = self.pool.free();
             if self.shortfall(slot, tokens) <= free {
-                return Ok(Some(tokens));
+                return Ok(Room::For(tokens));
             }
             if shrink != Shrink::Never {
                 let smaller = self.halve_until(tokens, |n| self.shortfall(slot, n) <= free);
                 if self.shortfall(slot, smaller) <= free {
-                    return Ok(Some(smaller));
+                    return Ok(Room::For(smaller));
                 }
                 if shrink == Shrink::AndStay {
                     tokens = smaller;
                 }
+            }
+            if self.enough_on_its_way(slot, tokens) {
+                return Ok(Room::OnItsWay);
             }
             let claimant = self.sessions[slot].id;
             let claim = Claim::Running {
@@ -138,7 +158,7 @@ impl Scheduler {
             walk.preempted = true;
             *budget += self.preempt(now, victim, claimant, walk);
             if victim == slot {
-                return Ok(None);
+                return Ok(Room::GaveWay);
             }
         }
     }
@@ -191,10 +211,11 @@ impl Scheduler {
         });
     }
 
-    /// Takes all blocks from a running turn and lets it wait. Returns the tokens it gives back to
+    /// Takes all blocks from a running turn and lets it wait, at once or when they are copied. Returns the tokens it gives back to
     /// the step's budget.
     fn preempt(&mut self, now: Time, slot: u32, by: SessionId, walk: &mut Walk) -> Tokens {
         let size = self.config.block_size;
+        let swap = self.wants_swap(now, slot);
         let s = &mut self.sessions[slot];
         let given_back = s.scheduled;
         s.scheduled = Tokens::ZERO;
@@ -219,7 +240,9 @@ impl Scheduler {
             }
         }
         let freed = Blocks(self.sessions[slot].blocks.len() as u64);
-        self.release_blocks(slot);
+        if swap.is_none() {
+            self.release_blocks(slot);
+        }
 
         let at = self
             .running
@@ -242,7 +265,10 @@ impl Scheduler {
         self.circling.preempted();
         self.changed = true;
         self.emit(now, Info::Preempted { session, by, freed });
-        self.enqueue(now, slot);
+        match swap {
+            Some(full) => self.swap_out(now, slot, full),
+            None => self.enqueue(now, slot),
+        }
         given_back
     }
 

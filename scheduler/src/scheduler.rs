@@ -47,6 +47,10 @@ pub struct Scheduler {
     pub(crate) running_context: Tokens,
     /// Blocks in host memory, or on their way there.
     pub(crate) host_used: Blocks,
+    /// Of these, those on their way.
+    pub(crate) copying_out: Blocks,
+    /// Of these, those of preempted turns: free when they are copied.
+    pub(crate) swapping: Blocks,
     /// Turns that wait outside the turn window, in order of arrival.
     outside: VecDeque<u32>,
     /// Chunks of this round that a liftable quantum cut.
@@ -105,6 +109,8 @@ impl Scheduler {
             owed_waiting: Blocks::ZERO,
             running_context: Tokens::ZERO,
             host_used: Blocks::ZERO,
+            copying_out: Blocks::ZERO,
+            swapping: Blocks::ZERO,
             outside: VecDeque::new(),
             capped: Vec::new(),
             stale: crate::pins::StaleBlocks::default(),
@@ -192,6 +198,7 @@ impl Scheduler {
             running_context: self.running_context,
             offload: self.config.offload,
             host_used: self.host_used,
+            copying_out: self.copying_out,
             capacity: self.config.block_size.capacity(self.pool.usable()),
             prompt: Tokens(self.counters.prompt),
             hit: Tokens(self.counters.hit),

@@ -17,6 +17,8 @@ pub(crate) enum State {
     Queued,
     /// Its turn was chosen to start; its blocks come from host memory.
     Restoring,
+    /// Its turn was preempted; its blocks go to host memory.
+    SwappingOut,
     /// Its turn is held because the session is paused.
     Held,
     /// Its turn waits outside the turn window.
@@ -34,6 +36,7 @@ impl State {
         match self {
             Self::Queued => "queued for admission",
             Self::Restoring => "waiting for its blocks from host memory",
+            Self::SwappingOut => "preempted, its blocks on their way to host memory",
             Self::Held => "held while it is paused",
             Self::Outside => "waiting outside the turn window",
             Self::Waiting => "waiting for a start",
@@ -241,7 +244,11 @@ impl Session {
             reload: pin.reload,
             next_turn_waits: matches!(
                 self.state,
-                State::Waiting | State::Outside | State::Held | State::Restoring
+                State::Waiting
+                    | State::Outside
+                    | State::Held
+                    | State::Restoring
+                    | State::SwappingOut
             ),
             keep: pin.keep,
             next_use: pin.next_use.filter(|_| doors.retention),

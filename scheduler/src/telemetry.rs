@@ -65,6 +65,8 @@ pub struct Telemetry {
     pub offload: Option<crate::Offload>,
     /// KV blocks in host memory, or on their way there.
     pub host_used: Blocks,
+    /// Of these, KV blocks on their way there.
+    pub copying_out: Blocks,
     /// Mean output length of the turns that ended, tokens; 0 before the first.
     pub mean_output: f64,
 }

@@ -1,7 +1,9 @@
 //! Laws that hold for every policy and every load. Loads are tiny and legal by construction.
 
 use proptest::prelude::*;
-use scheduler::{Info, Then, ToolClass};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use scheduler::{Direction, Info, Then, ToolClass};
 use sim::world::{Status, alone};
 use units::{Nanos, Time};
 use workspace_tests::account::{load, setup};
@@ -264,4 +266,39 @@ fn lost(record: &Record, session: u32, turn: u32) -> Vec<u64> {
         }
     }
     lost
+}
+
+/// The draws above reach preempted turns that are swapped, and their way back.
+#[test]
+fn the_random_loads_swap_victims() {
+    let mut runner = TestRunner::new(fixed(1, 3));
+    let (mut swapped, mut back) = (0, 0);
+    for _ in 0..2000 {
+        let (setup, load) = full_case().new_tree(&mut runner).expect("a case").current();
+        let set = [
+            ("retention.kind", "min-waste"),
+            ("retention.swap", "true"),
+            ("retention.reload_s_per_token", "0.02"),
+        ];
+        let record = run(&setup, &preset("fcfs", &set), &load).expect("a run");
+        let mut victims = Vec::new();
+        for pair in record.infos.windows(3) {
+            if let [
+                (at, Info::Preempted { session, .. }),
+                _,
+                (then, Info::CopyStarted { session: s, .. }),
+            ] = pair
+                && (at, session) == (then, s)
+            {
+                victims.push(*session);
+            }
+        }
+        let returns = |(_, info): &(Time, Info)| matches!(info, Info::CopyStarted { session, direction: Direction::ToGpu, .. } if victims.contains(session));
+        swapped += usize::from(!victims.is_empty());
+        back += usize::from(record.infos.iter().any(returns));
+    }
+    assert!(
+        swapped >= 40 && back >= 20,
+        "{swapped} swap, {back} come back"
+    );
 }

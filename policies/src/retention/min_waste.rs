@@ -15,7 +15,7 @@
 //! and back wastes `2 * T_swap * Co`; where that is less than recomputing, the context goes to host
 //! memory at that break-even instead. The host link's budget is the link itself: copies queue on it.
 
-use scheduler::policy::{Claim, Keep, PinView, Retention, Yielding};
+use scheduler::policy::{Claim, Fate, Keep, PinView, Preempted, Retention, Yielding};
 use scheduler::{Direction, Reason, Telemetry};
 use serde::{Deserialize, Serialize};
 use units::{Blocks, Nanos, Time, Tokens};
@@ -86,18 +86,34 @@ impl MinWaste {
         })
     }
 
+    /// How long keeping `context` wastes as much as a swap would that holds up `batch` tokens and waits
+    /// for `queue` blocks on the link first. `None` without the setting or without room.
     #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
-    fn swap_break_even_s(&self, context: Tokens, blocks: Blocks, t: &Telemetry) -> Option<f64> {
+    fn swap_break_even_s(
+        &self,
+        context: Tokens,
+        blocks: Blocks,
+        (batch, queue): (Tokens, Blocks),
+        t: &Telemetry,
+    ) -> Option<f64> {
         let tier = t
             .offload
             .filter(|_| self.swap && self.form == WasteForm::MinWaste)?;
         if t.host_used + blocks > tier.host_blocks {
             return None;
         }
-        let out = tier.copy_time(Direction::ToHost, blocks).as_secs();
+        let out = tier.copy_time(Direction::ToHost, queue + blocks).as_secs();
         let back = tier.copy_time(Direction::ToGpu, blocks).as_secs();
-        let batch = t.running_context.get() as f64;
-        Some((out + back) * batch / context.get() as f64)
+        Some((out + back) * batch.get() as f64 / context.get() as f64)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
+    fn reload_s(&self, context: Tokens, reload: Nanos) -> f64 {
+        if self.reload_s_per_token > 0.0 {
+            self.reload_s_per_token * context.get() as f64
+        } else {
+            reload.as_secs()
+        }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
@@ -109,16 +125,13 @@ impl MinWaste {
             reload,
         } = *stake;
         let (own, others) = (context.get() as f64, t.running_context.get() as f64);
-        let reload_s = if self.reload_s_per_token > 0.0 {
-            self.reload_s_per_token * own
-        } else {
-            reload.as_secs()
-        };
+        let reload_s = self.reload_s(context, reload);
         let seconds = match self.form {
             WasteForm::MinWaste => reload_s * (own / 2.0 + others) / own,
             WasteForm::BreakEven => reload_s * (own + others) / (2.0 * own),
         };
-        let swap_s = self.swap_break_even_s(context, blocks, t);
+        let step = (t.running_context, Blocks::ZERO);
+        let swap_s = self.swap_break_even_s(context, blocks, step, t);
         if let Some(swap_s) = swap_s.filter(|&s| s < seconds) {
             // Swapping wastes less than recomputing: keep until keeping has wasted as much.
             return if elapsed.as_secs() >= swap_s {
@@ -145,6 +158,20 @@ impl Retention for MinWaste {
             reload: yielding.reload,
         };
         self.keep(Nanos::ZERO, &stake, telemetry)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "real-valued by definition")]
+    fn on_preempt(&mut self, _now: Time, victim: &Preempted, telemetry: &Telemetry) -> Fate {
+        let context = victim.context;
+        let others = telemetry.running_context.saturating_sub(context);
+        let step = (others, telemetry.copying_out);
+        let swap_s = self.swap_break_even_s(context, victim.blocks, step, telemetry);
+        let (own, others) = (context.get() as f64, others.get() as f64);
+        let recompute_s = self.reload_s(context, victim.reload) * (own / 2.0 + others) / own;
+        match swap_s {
+            Some(swap_s) if swap_s < recompute_s => Fate::Swap,
+            _ => Fate::Recompute,
+        }
     }
 
     fn reason(&self, keep: Keep) -> Reason {
@@ -218,5 +245,48 @@ mod tests {
             let until = Some(Time::ZERO + Nanos::from_millis(want_ms));
             assert_eq!(keep, Keep::Pin { until }, "{form:?}");
         }
+    }
+
+    /// C = 1000 in 62 full blocks, T = 0.2 s, Co = 2000: recomputing wastes 0.2 * (500 + 2000) / 1000 = 0.5 s of
+    /// keeping. A block takes 1 ms each way: a swap wastes (62 + 62) ms * 2000 / 1000 = 0.248 s. Behind 200 blocks on the
+    /// link (262 + 62) ms * 2 = 0.648 s.
+    #[test]
+    fn a_victim_is_swapped_where_that_wastes_less() {
+        let per_s = std::num::NonZeroU64::new(1_000_000).unwrap();
+        let telemetry = Telemetry {
+            running_context: Tokens(3000),
+            offload: Some(scheduler::Offload {
+                host_blocks: Blocks(300),
+                block_bytes: units::Bytes(1000),
+                to_host_per_s: per_s,
+                to_gpu_per_s: per_s,
+            }),
+            ..crate::retention::tests::idle()
+        };
+        let victim = Preempted {
+            session: SessionId(0),
+            context: Tokens(1000),
+            blocks: Blocks(62),
+            reload: Nanos::from_millis(200),
+        };
+        let fate = |swap, copying: u64, used: u64| {
+            let mut policy = MinWaste::new(&MinWasteSettings {
+                form: WasteForm::MinWaste,
+                interval_s: 0.2,
+                reload_s_per_token: 0.0,
+                swap,
+            })
+            .unwrap();
+            let seen = Telemetry {
+                copying_out: Blocks(copying),
+                host_used: Blocks(used),
+                ..telemetry
+            };
+            policy.on_preempt(Time::ZERO, &victim, &seen)
+        };
+        assert_eq!(fate(true, 0, 0), Fate::Swap);
+        assert_eq!(fate(true, 200, 200), Fate::Recompute, "the link is busy");
+        assert_eq!(fate(true, 0, 239), Fate::Recompute, "the host is full");
+        assert_eq!(fate(false, 0, 0), Fate::Recompute, "no swap is wanted");
     }
 }

@@ -84,6 +84,7 @@ pub(crate) mod tests {
             mean_output: 0.0,
             offload: None,
             host_used: Blocks::ZERO,
+            copying_out: Blocks::ZERO,
             capacity: Tokens(16_000),
             prompt: Tokens::ZERO,
             hit: Tokens::ZERO,

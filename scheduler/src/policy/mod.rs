@@ -13,7 +13,7 @@ pub use admission::{
     Admission, Backlog, Candidate, Choice, InFlight, Program, Regulation, Trigger,
 };
 pub use order::{Order, Quantum, Rank, Repeat, Shrink, StartRule, TurnView};
-pub use retention::{Claim, Keep, PinView, Resume, Retention, Yielding};
+pub use retention::{Claim, Fate, Keep, PinView, Preempted, Resume, Retention, Yielding};
 
 /// One of each part, under one name.
 #[derive(Debug)]

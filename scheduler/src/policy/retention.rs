@@ -13,6 +13,13 @@ pub trait Retention: Debug + Send {
     /// A session yields to its tools.
     fn on_yield(&mut self, now: Time, yielding: &Yielding, telemetry: &Telemetry) -> Keep;
 
+    /// A running turn is preempted: what becomes of its KV. Asked only while host memory has room for it;
+    /// without that it is recomputed.
+    fn on_preempt(&mut self, now: Time, preempted: &Preempted, telemetry: &Telemetry) -> Fate {
+        let _ = (now, preempted, telemetry);
+        Fate::Recompute
+    }
+
     /// Whether this part is an oracle: only then is it shown what its session's future holds.
     fn needs_foresight(&self) -> bool {
         false
@@ -90,6 +97,29 @@ pub enum Keep {
     /// Copy them to host memory and release them when that is done. Without a host tier, or when it
     /// is full, a release.
     Offload,
+}
+
+/// What becomes of a preempted turn's KV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its blocks are free at once; the turn computes them again, but for what the cache still has.
+    Recompute,
+    /// They are copied to host memory and free when that is done; the turn that was short of blocks
+    /// waits for them.
+    Swap,
+}
+
+/// A running turn that gives way, just before it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preempted {
+    /// Whose turn.
+    pub session: SessionId,
+    /// Tokens of KV it has.
+    pub context: Tokens,
+    /// Full blocks of it: what a copy would take.
+    pub blocks: Blocks,
+    /// Time to recompute that context from nothing, alone (cost model).
+    pub reload: Nanos,
 }
 
 /// A session that yields to its tools.

@@ -4,7 +4,8 @@
 //! world of 10 ms steps and tools that only wait.
 //! Why: it shares no idea with the real one. Tokens have names, content is compared token by token,
 //! every list is walked to its end. Where the two differ, one of them misread the reference.
-//! Limits: open admission, one tool per turn, every step takes [`STEP_NS`].
+//! Limits: open admission, one tool per turn, every step takes [`STEP_NS`]. No host memory: swaps have
+//! hand-computed scenarios and laws instead.
 
 mod order;
 mod pins;
