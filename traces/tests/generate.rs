@@ -78,3 +78,43 @@ fn every_preset_has_the_statistics_it_states() {
         }
     }
 }
+
+/// What a preset draws is part of every result that names it: a change here changes those.
+#[test]
+fn a_seed_gives_these_sessions_for_ever() {
+    let mut lines = Vec::new();
+    for (name, _) in PRESETS {
+        let mut hasher = blake3::Hasher::new();
+        let mut number = |n: u64| {
+            hasher.update(&n.to_le_bytes());
+        };
+        for session in preset(name).expect("a preset").sessions(1, 200) {
+            for turn in &session.turns {
+                for n in [turn.prompt, turn.reused, turn.output.value] {
+                    number(n.0);
+                }
+                for call in &turn.tools {
+                    number(call.wall.map_or(u64::MAX, |w| w.value.as_nanos()));
+                    number(call.cpu.map_or(u64::MAX, |c| c.value.as_nanos()));
+                }
+            }
+        }
+        let digest = hasher.finalize().to_hex();
+        lines.push(format!("{name} {}", &digest[..16]));
+    }
+    assert_eq!(lines, DIGESTS);
+}
+
+const DIGESTS: [&str; 11] = [
+    "swebench 931f8820ab292837",
+    "claude-code 5894cf771473f970",
+    "ilr-1 c7714134db3e6c3f",
+    "ilr-2 69af8fc63024f025",
+    "ilr-3 c0fae5f1b8187405",
+    "ilr-4 3b7bbda8f2e4ca7b",
+    "s-ilr-1 4df7c1a2ac995efb",
+    "s-ilr-2 815530c0a3ac1ad3",
+    "s-ilr-3 5be7d14899a840f9",
+    "continuum-swebench ca16ef0fbda849ee",
+    "continuum-bfcl 67b6b47ba3257966",
+];

@@ -43,6 +43,14 @@ fn a_prompt_is_the_one_before_its_output_and_the_observation() {
 }
 
 #[test]
+fn the_first_observation_may_be_another() {
+    assert_eq!(
+        prompts(&spec("first_observation = 1000")),
+        [100, 1110, 1125]
+    );
+}
+
+#[test]
 fn a_session_ends_where_its_context_does() {
     // The third prompt is 130: with room for one token it is there, with its output cut.
     assert_eq!(prompts(&spec("context_limit = 131")), [100, 115, 130]);

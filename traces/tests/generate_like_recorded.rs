@@ -67,6 +67,15 @@ fn observations(sessions: &[Session]) -> Vec<f64> {
     added.filter(|n| *n > 0).map(number).collect()
 }
 
+/// The same between the first two prompts alone.
+fn first_observations(sessions: &[Session]) -> Vec<f64> {
+    let opening = |s: &Session| Session {
+        turns: s.turns.iter().take(2).cloned().collect(),
+        ..s.clone()
+    };
+    observations(&sessions.iter().map(opening).collect::<Vec<_>>())
+}
+
 /// Seconds of the tool calls whose name passes.
 fn walls(sessions: &[Session], name: impl Fn(&str) -> bool) -> Vec<f64> {
     let calls = sessions
@@ -116,6 +125,12 @@ fn swebench_has_the_tokens_of_mini_swe_agent() {
         0.05,
     );
     near("output", &outputs(&recorded), &outputs(&generated), 0.05);
+    near(
+        "first observation",
+        &first_observations(&recorded),
+        &first_observations(&generated),
+        0.05,
+    );
     near(
         "observation",
         &observations(&recorded),

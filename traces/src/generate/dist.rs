@@ -10,6 +10,8 @@
 use statrs::distribution::{Continuous, ContinuousCDF, Gamma};
 use statrs::function::erf::erfc_inv;
 
+use super::mixture::Mixture;
+
 /// A distribution of real numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Dist {
@@ -22,8 +24,8 @@ pub enum Dist {
         /// Standard deviation of the natural logarithm.
         sigma: f64,
     },
-    /// One of several lognormals `(weight, mu, sigma)`; the weights sum to 1.
-    Mixture(Vec<(f64, f64, f64)>),
+    /// One of several lognormals.
+    Mixture(Mixture),
     /// A gamma distribution.
     Gamma {
         /// Shape: `1 / cv^2`.
@@ -52,7 +54,7 @@ pub enum Dist {
 }
 
 /// Scores are cut here, where the share above is 1e-16.
-const MOST_SCORE: f64 = 8.2;
+pub(super) const MOST_SCORE: f64 = 8.2;
 
 /// Share of a standard normal distribution below `z`.
 pub(super) fn share_of(z: f64) -> f64 {
@@ -75,7 +77,7 @@ impl Dist {
             Self::Normal { mean, sd } => mean + sd * z,
             Self::Uniform { low, high } => low + (high - low) * share_of(z),
             Self::Gamma { shape, rate } => gamma_at(*shape, *rate, z),
-            Self::Mixture(parts) => libm::exp(mixture_at(parts, z)),
+            Self::Mixture(mixture) => libm::exp(mixture.ln_at(z)),
             Self::Empirical(values) => {
                 let at = index(share_of(z), values.len());
                 values[at]
@@ -88,8 +90,9 @@ impl Dist {
     pub fn share_below(&self, x: f64) -> f64 {
         match self {
             Self::Constant(value) => f64::from(*value <= x),
-            Self::Lognormal { mu, sigma } => mixture_below(&[(1.0, *mu, *sigma)], x),
-            Self::Mixture(parts) => mixture_below(parts, x),
+            Self::Lognormal { .. } | Self::Mixture(_) if x <= 0.0 => 0.0,
+            Self::Lognormal { mu, sigma } => share_of((libm::log(x) - mu) / sigma),
+            Self::Mixture(mixture) => mixture.share_below_ln(libm::log(x)),
             Self::Normal { mean, sd } => share_of((x - mean) / sd),
             Self::Uniform { low, high } => ((x - low) / (high - low)).clamp(0.0, 1.0),
             Self::Gamma { shape, rate } => gamma(*shape, *rate).cdf(x.max(0.0)),
@@ -158,62 +161,6 @@ fn gamma_at(shape: f64, rate: f64, z: f64) -> f64 {
         at = next;
     }
     libm::exp(at)
-}
-
-fn mixture_below(parts: &[(f64, f64, f64)], x: f64) -> f64 {
-    if x <= 0.0 {
-        return 0.0;
-    }
-    mixture_below_ln(parts, libm::log(x))
-}
-
-fn mixture_below_ln(parts: &[(f64, f64, f64)], ln: f64) -> f64 {
-    let shares = parts
-        .iter()
-        .map(|(weight, mu, sigma)| weight * share_of((ln - mu) / sigma));
-    shares.sum()
-}
-
-/// Logarithm of a mixture's quantile: it lies between its parts' quantiles at the same score.
-///
-/// Newton's steps, and halving where one would leave the bracket: about five steps in all.
-fn mixture_at(parts: &[(f64, f64, f64)], z: f64) -> f64 {
-    // A billionth of a time in seconds is a nanosecond.
-    const CLOSE: f64 = 1e-10;
-    let ends = parts.iter().map(|(_, mu, sigma)| mu + sigma * z);
-    let (mut low, mut high) = ends.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| {
-        (l.min(x), h.max(x))
-    });
-    let target = share_of(z);
-    let mut at = low.midpoint(high);
-    for _ in 0..100 {
-        let over = mixture_below_ln(parts, at) - target;
-        if over > 0.0 {
-            high = at;
-        } else {
-            low = at;
-        }
-        let newton = at - over / mixture_density_ln(parts, at);
-        let next = if newton > low && newton < high {
-            newton
-        } else {
-            low.midpoint(high)
-        };
-        if (next - at).abs() < CLOSE {
-            return next;
-        }
-        at = next;
-    }
-    at
-}
-
-/// Density of a mixture's logarithm.
-fn mixture_density_ln(parts: &[(f64, f64, f64)], ln: f64) -> f64 {
-    let densities = parts.iter().map(|(weight, mu, sigma)| {
-        let z = (ln - mu) / sigma;
-        weight * libm::exp(-0.5 * z * z) / sigma
-    });
-    densities.sum::<f64>() / libm::sqrt(std::f64::consts::TAU)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ const CLASS: &[&str] = &[
     "first_prompt",
     "output",
     "observation",
+    "first_observation",
     "context_limit",
     "tools_per_turn",
     "tools_after_last",
@@ -158,6 +159,8 @@ fn class(keys: &Keys<'_>, name: &str, weight: f64) -> Result<Class, SpecError> {
     let shared = keys
         .get("shared")
         .map(|field| shared(&field, context_limit));
+    let first_observation = keys.get("first_observation");
+    let first_observation = first_observation.map(|field| draw(&field, MOST));
     let tools = tools(keys)?;
     Ok(Class {
         name: name.into(),
@@ -167,6 +170,7 @@ fn class(keys: &Keys<'_>, name: &str, weight: f64) -> Result<Class, SpecError> {
         first_prompt: keys.count("first_prompt", MOST)?,
         output: keys.count("output", MOST)?,
         observation: keys.count("observation", MOST)?,
+        first_observation: first_observation.transpose()?,
         context_limit,
         tools_per_turn: match keys.get("tools_per_turn") {
             Some(field) if tools.is_empty() => {

@@ -3,6 +3,7 @@
 use super::dist::Dist;
 use super::draw::Draw;
 use super::error::SpecError;
+use super::mixture::Mixture;
 use super::toml_text::{Field, Table};
 
 const KINDS: &[&str] = &[
@@ -161,11 +162,7 @@ fn mixture(field: &Field<'_>) -> Result<Dist, SpecError> {
             sigma.number(1e-6, 10.0)?,
         ));
     }
-    let sum: f64 = parts.iter().map(|(weight, _, _)| weight).sum();
-    for (weight, _, _) in &mut parts {
-        *weight /= sum;
-    }
-    Ok(Dist::Mixture(parts))
+    Ok(Dist::Mixture(Mixture::new(parts)))
 }
 
 /// `{ mean, cv }`.

@@ -83,7 +83,10 @@ impl Class {
         for _ in 0..turns {
             // Before the end is known, so that a later end moves no draw.
             let output = outputs.count(&self.output, 1, u64::MAX);
-            let observation = observations.count(&self.observation, 0, self.context_limit);
+            let first = self.first_observation.as_ref();
+            let observed = first.filter(|_| list.is_empty());
+            let observed = observed.unwrap_or(&self.observation);
+            let observation = observations.count(observed, 0, self.context_limit);
             let pause = self.pause.as_ref().and_then(|p| p.draw(&mut pauses));
             let calls = tools.draw(self);
             if prompt > most {

@@ -52,6 +52,8 @@ pub struct Class {
     pub output: Draw,
     /// Tokens that a turn's tools (or a human) add to the next prompt.
     pub observation: Draw,
+    /// The same after the first turn, when an agent first looks around; `None`: as after the others.
+    pub first_observation: Option<Draw>,
     /// The most tokens of a prompt and its output. A session ends before a turn whose prompt would
     /// not leave room for one output token; a longer output is cut.
     pub context_limit: u64,

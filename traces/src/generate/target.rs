@@ -273,3 +273,88 @@ impl Quantity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_those_by_hand() {
+        let values = [4.0, 1.0, 3.0, 2.0, 10.0];
+        let of = |statistic: Statistic| statistic.of(&values);
+        assert_eq!(of(Statistic::Mean), Some(4.0));
+        // Squares of the distances to 4: 0, 9, 1, 4, 36; their sum over n - 1 is 12.5.
+        assert_eq!(of(Statistic::Sd), Some(12.5_f64.sqrt()));
+        assert_eq!(
+            (of(Statistic::Min), of(Statistic::Max)),
+            (Some(1.0), Some(10.0))
+        );
+        // Nearest rank: the smallest value with at least that share at or below it.
+        let ranks = [
+            (0.0, 1.0),
+            (20.0, 1.0),
+            (20.1, 2.0),
+            (50.0, 3.0),
+            (80.0, 4.0),
+            (99.0, 10.0),
+        ];
+        for (percent, wanted) in ranks {
+            assert_eq!(
+                of(Statistic::Percentile(percent)),
+                Some(wanted),
+                "{percent}"
+            );
+        }
+        assert_eq!(of(Statistic::ShareAbove(3.0)), Some(0.4));
+        for statistic in [
+            Statistic::Mean,
+            Statistic::Sd,
+            Statistic::Max,
+            Statistic::ShareAbove(1.0),
+        ] {
+            assert_eq!(statistic.of(&[]), None);
+        }
+        assert_eq!(Statistic::Sd.of(&[1.0]), None);
+    }
+
+    #[test]
+    fn quantities_are_those_by_hand() {
+        let text = "
+            name = \"t\"
+            turns = 3
+            first_prompt = 100
+            output = 10
+            observation = 5
+            tools_per_turn = 2
+            tool = [{ name = \"x\", wall_s = 2 }]
+            build = { name = \"b\", cpu_s = 4, wall_per_cpu = 2 }
+        ";
+        let spec = Spec::from_toml(text).expect("a description");
+        // Prompts 100, 115, 130. Calls: build (8 s) and x, then x and x.
+        let wanted: &[(Quantity, &[f64])] = &[
+            (Quantity::Turns, &[3.0]),
+            (Quantity::FirstPrompt, &[100.0]),
+            (Quantity::PromptVolume, &[345.0]),
+            (Quantity::ContextEnd, &[140.0]),
+            (Quantity::SessionOutput, &[30.0]),
+            (Quantity::SessionTokens, &[375.0]),
+            (Quantity::SessionToolS, &[10.0]),
+            (Quantity::IdealS, &[7.0]),
+            (Quantity::Prompt, &[100.0, 115.0, 130.0]),
+            (Quantity::Output, &[10.0, 10.0, 10.0]),
+            (Quantity::Observation, &[5.0, 5.0]),
+            (Quantity::Calls, &[2.0, 2.0]),
+            (Quantity::ToolWallS, &[2.0, 2.0, 2.0]),
+            (Quantity::ToolCpuS, &[1.1, 1.1, 1.1]),
+            (Quantity::BuildCpuS, &[4.0]),
+            (Quantity::PauseS, &[]),
+        ];
+        assert_eq!(wanted.len(), Quantity::ALL.len());
+        for (quantity, wanted) in wanted {
+            let mut values = Vec::new();
+            let ideal = Some(Nanos::from_millis(7_000));
+            quantity.values(&spec.session(1, 0), true, ideal, &mut values);
+            assert_eq!(values, *wanted, "{}", quantity.name());
+        }
+    }
+}
