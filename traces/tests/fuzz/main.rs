@@ -1,0 +1,119 @@
+//! Every parser against damaged recordings: no panic, no more than the input pays for, and what is
+//! accepted is lawful and survives our own format.
+//!
+//! The corpus is small recordings written by hand, `corpus/<importer>/`, a file each or a folder for
+//! sources of several files. `cargo test` runs a bounded number of inputs; `cargo bolero test -p traces
+//! <target>` gives the same targets to a fuzzer. A failure prints the seed that repeats it.
+
+mod corpus;
+mod edit;
+mod law;
+
+use bolero::check;
+use traces::import::{IMPORTERS, guess};
+
+use corpus::{Sample, samples};
+use edit::{Edit, edited};
+
+/// Inputs of a target in one run of the tests.
+const RUNS: usize = 1500;
+
+/// Feeds edited samples of one importer to it, and to the law.
+fn edits_of(importer: &str) {
+    let samples = samples(importer);
+    assert!(!samples.is_empty(), "corpus/{importer} has samples");
+    check!()
+        .with_type::<(u8, Vec<Edit>)>()
+        .with_iterations(RUNS)
+        .for_each(|(which, edits)| {
+            let sample = &samples[usize::from(*which) % samples.len()];
+            law::holds(importer, &edited(sample, edits));
+        });
+}
+
+macro_rules! targets {
+    ($($target:ident: $importer:literal,)*) => {
+        $(#[test]
+        fn $target() {
+            edits_of($importer);
+        })*
+
+        /// No importer goes without a target.
+        #[test]
+        fn every_importer_has_a_target() {
+            let targets = [$($importer),*];
+            for importer in IMPORTERS {
+                assert!(targets.contains(&importer.name), "{}", importer.name);
+            }
+        }
+    };
+}
+
+targets! {
+    claude_code: "claude-code",
+    codex: "codex",
+    mini_swe_agent: "mini-swe-agent",
+    mooncake: "mooncake",
+    mooncake_exact: "mooncake-exact",
+    openhands: "openhands",
+    pi: "pi",
+    swe_agent: "swe-agent",
+    weka: "weka",
+}
+
+/// The reader of our own format.
+#[test]
+fn orrery() {
+    let samples = samples("orrery");
+    check!()
+        .with_type::<(u8, Vec<Edit>)>()
+        .with_iterations(RUNS)
+        .for_each(|(which, edits)| {
+            let sample = &samples[usize::from(*which) % samples.len()];
+            law::reader_holds(&edited(sample, edits).main);
+        });
+}
+
+/// Bytes of no format at all, to every parser.
+#[test]
+fn anything() {
+    check!().with_iterations(RUNS).for_each(|bytes: &[u8]| {
+        let sample = Sample::of(bytes);
+        for importer in IMPORTERS {
+            law::holds(importer.name, &sample);
+        }
+        law::reader_holds(bytes);
+    });
+}
+
+/// The samples are what they claim to be, and are read whole.
+#[test]
+fn the_corpus_is_sound() {
+    for importer in IMPORTERS {
+        for sample in samples(importer.name) {
+            let name = &sample.name;
+            let guessed = guess(name, &sample.main).map(|importer| importer.name);
+            assert_eq!(guessed, Ok(corpus::folder(importer.name)), "{name}");
+            let (sessions, report) = law::holds(importer.name, &sample).expect("a sound sample");
+            assert!(
+                !sessions.is_empty() && report.dropped == 0,
+                "{name}: {report:?}"
+            );
+        }
+    }
+    for sample in samples("orrery") {
+        assert!(law::reader_holds(&sample.main).is_some(), "{}", sample.name);
+    }
+}
+
+/// A recording of one format given to the importer of another: refused or lawful, never a panic.
+#[test]
+fn the_wrong_importer_does_no_harm() {
+    for importer in IMPORTERS {
+        for other in IMPORTERS {
+            for sample in samples(importer.name) {
+                law::holds(other.name, &sample);
+            }
+        }
+    }
+}
