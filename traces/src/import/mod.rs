@@ -37,6 +37,7 @@ use units::Nanos;
 
 use crate::error::TraceError;
 use crate::model::Session;
+use crate::validate::ARRIVAL_LIMIT;
 
 /// Every importer, for a command line to choose from by name.
 pub const IMPORTERS: &[Importer] = &[
@@ -105,7 +106,9 @@ pub struct Imported {
 
 /// Makes one workload: arrivals from the earliest beginning, sessions in order of arrival.
 ///
-/// Sessions that began at the same instant are ordered by id; those without a time come last.
+/// Sessions that began at the same instant are ordered by id; those without a time come last. One that
+/// began more than [`ARRIVAL_LIMIT`] after the earliest was recorded by a clock that nobody had set, or
+/// the earliest was: its arrival is unknown.
 pub fn collect(imported: Vec<Imported>) -> Vec<Session> {
     let mut imported = imported;
     imported.sort_by(|a, b| {
@@ -114,8 +117,68 @@ pub fn collect(imported: Vec<Imported>) -> Vec<Session> {
     });
     let earliest = imported.iter().find_map(|i| i.began).unwrap_or(Nanos::ZERO);
     let placed = imported.into_iter().map(|mut i| {
-        i.session.arrival = i.began.map(|began| began.saturating_sub(earliest));
+        let arrival = i.began.map(|began| began.saturating_sub(earliest));
+        i.session.arrival = arrival.filter(|arrival| *arrival <= ARRIVAL_LIMIT);
         i.session
     });
     placed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Known, Turn};
+    use units::Tokens;
+
+    fn imported(id: &str, began: Option<u64>) -> Imported {
+        let turn = Turn {
+            prompt: Tokens(1),
+            reused: Tokens::ZERO,
+            output: Known::recorded(Tokens(1)),
+            cached: None,
+            llm: None,
+            tools: Vec::new(),
+            think: None,
+        };
+        let session = Session {
+            id: id.into(),
+            model: None,
+            arrival: None,
+            shared: Vec::new(),
+            parent: None,
+            turns: vec![turn],
+        };
+        Imported {
+            session,
+            began: began.map(|s| Nanos::from_millis(s * 1000)),
+        }
+    }
+
+    #[test]
+    fn sessions_arrive_as_long_after_the_earliest_as_they_began() {
+        let all = [
+            ("never", None),
+            ("b", Some(100)),
+            ("far", Some(100 + 1_000_000_001)),
+            ("a", Some(100)),
+            ("late", Some(100 + 1_000_000_000)),
+        ];
+        let sessions = collect(all.map(|(id, began)| imported(id, began)).to_vec());
+        let arrivals: Vec<_> = sessions
+            .iter()
+            .map(|s| (&*s.id, s.arrival.map(|a| a.as_nanos() / 1_000_000_000)))
+            .collect();
+        let late = Some(1_000_000_000);
+        assert_eq!(
+            arrivals,
+            [
+                ("a", Some(0)),
+                ("b", Some(0)),
+                ("late", late),
+                ("far", None),
+                ("never", None)
+            ]
+        );
+        assert!(sessions.iter().all(|session| session.check().is_ok()));
+    }
 }
