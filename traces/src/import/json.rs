@@ -13,10 +13,15 @@ use crate::validate::{ARRIVAL_LIMIT, TOKEN_LIMIT};
 
 /// Parses one value; half surrogate pairs become U+FFFD, as they do in a browser.
 pub(super) fn parse<T: DeserializeOwned>(place: Place, bytes: &[u8]) -> Result<T, TraceError> {
+    // Some editors begin UTF-8 with a mark.
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let strict = match serde_json::from_slice(bytes) {
         Ok(value) => return Ok(value),
         Err(error) => error,
     };
+    if let Err(error) = std::str::from_utf8(bytes) {
+        return Err(not_utf8(place, bytes, error.valid_up_to()));
+    }
     // Only now pay for the copy; nearly every line parses at once.
     mended(bytes)
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
@@ -42,6 +47,23 @@ fn path_to_fault<T: DeserializeOwned>(bytes: &[u8]) -> Option<String> {
     let fault = serde_path_to_error::deserialize::<_, T>(&mut json).err()?;
     let path = fault.path().to_string();
     (path != ".").then(|| shown(&path))
+}
+
+/// The error of a byte that is not UTF-8, by line and offset in it also for a document of many lines.
+fn not_utf8(place: Place, bytes: &[u8], at: usize) -> TraceError {
+    let before = &bytes[..at];
+    let line_start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |i| i + 1);
+    let place = match place {
+        Place::Document => Place::Line(before.split(|b| *b == b'\n').count() as u64),
+        other => other,
+    };
+    TraceError::NotUtf8 {
+        place,
+        byte: at - line_start,
+    }
 }
 
 /// A copy with every half surrogate pair replaced; `None` if there is none.
@@ -147,6 +169,21 @@ pub(super) fn millis(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_encodings_are_named_by_line_and_byte() {
+        let fault = |place, bytes: &[u8]| parse::<Value>(place, bytes).unwrap_err().to_string();
+        let latin = b"{\"a\":1,\n\"b\":\"\xF6\"}";
+        assert_eq!(
+            fault(Place::Document, latin),
+            "line 2: byte 5 of the line is not UTF-8"
+        );
+        assert_eq!(
+            fault(Place::Line(7), b"\xFF\xFE{\0}\0"),
+            "line 7: byte 0 of the line is not UTF-8"
+        );
+        assert!(parse::<Value>(Place::Document, b"\xEF\xBB\xBF{}").is_ok());
+    }
 
     #[test]
     fn half_a_surrogate_pair_does_not_cost_the_line() {

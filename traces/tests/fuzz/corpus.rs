@@ -19,17 +19,6 @@ pub(crate) struct Sample {
     pub(crate) beside: BTreeMap<String, Vec<u8>>,
 }
 
-impl Sample {
-    /// A file alone.
-    pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self {
-            name: "file".to_owned(),
-            main: bytes.to_vec(),
-            beside: BTreeMap::new(),
-        }
-    }
-}
-
 /// The folder of an importer's samples: a variant, which nobody guesses, shares those of its format.
 pub(crate) fn folder(importer: &str) -> &str {
     importer.strip_suffix("-exact").unwrap_or(importer)

@@ -9,6 +9,8 @@ mod corpus;
 mod edit;
 mod law;
 
+use std::collections::BTreeMap;
+
 use bolero::{ValueGenerator, check};
 use traces::import::{IMPORTERS, guess};
 
@@ -49,8 +51,11 @@ macro_rules! targets {
 }
 
 targets! {
+    agentic_mooncake: "agentic-mooncake",
+    azure_llm: "azure-llm",
     claude_code: "claude-code",
     codex: "codex",
+    inference_lab: "inference-lab",
     mini_swe_agent: "mini-swe-agent",
     mooncake: "mooncake",
     mooncake_exact: "mooncake-exact",
@@ -77,7 +82,11 @@ fn orrery() {
 #[test]
 fn anything() {
     check!().with_iterations(RUNS).for_each(|bytes: &[u8]| {
-        let sample = Sample::of(bytes);
+        let sample = Sample {
+            name: "file".to_owned(),
+            main: bytes.to_vec(),
+            beside: BTreeMap::new(),
+        };
         for importer in IMPORTERS {
             law::holds(importer.name, &sample);
         }
