@@ -2,7 +2,7 @@
 //! what is said about it.
 
 use proptest::prelude::*;
-use traces::generate::{Spec, TURNS_LIMIT, achieved};
+use traces::generate::{PRESETS, Spec, TURNS_LIMIT, achieved};
 use units::{Nanos, Tokens};
 
 /// The least that a description says, with more in front.
@@ -429,5 +429,25 @@ fn the_example_of_the_documentation_works() {
     assert_eq!((spec.classes.len(), spec.targets.len()), (2, 1));
     for got in achieved(&spec, 1, 5_000) {
         assert_eq!(got.within(), Some(true), "{got:?}");
+    }
+}
+
+proptest! {
+    /// A preset with a part cut out, doubled or overwritten is refused or used; it never breaks.
+    #[test]
+    fn a_damaged_description_is_refused_or_used(
+        preset in 0..PRESETS.len(), from in any::<prop::sample::Index>(), length in 0..30_usize,
+        put in "[-0-9a-z\\[\\]{}=,.\"# \n]{0,8}", twice in any::<bool>(),
+    ) {
+        let text = PRESETS[preset].1;
+        prop_assume!(text.is_ascii());
+        let from = from.index(text.len());
+        let to = (from + length).min(text.len());
+        let part = if twice { &text[from..to] } else { "" };
+        let damaged = format!("{}{part}{put}{part}{}", &text[..from], &text[to..]);
+        match Spec::from_toml(&damaged) {
+            Ok(spec) => prop_assert_eq!(spec.session(1, 0).check(), Ok(())),
+            Err(refused) => prop_assert!(!refused.to_string().is_empty()),
+        }
     }
 }

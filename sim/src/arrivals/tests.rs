@@ -188,6 +188,31 @@ fn a_rate_stretches_the_same_gamma_draws() {
 }
 
 #[test]
+fn a_gap_tells_nothing_about_another() {
+    // Correlation of n independent pairs has a standard error of about 1 / sqrt(n); gaps of cv 1.
+    let of = |seed, rate_per_s| -> Vec<f64> {
+        let arrivals = Arrivals::Gamma {
+            rate_per_s,
+            cv: 1.0,
+        };
+        let times = arrivals.times(seed).expect("a rate").take(40_001);
+        gaps(times).iter().map(|g| g.as_secs() - 1.0).collect()
+    };
+    let correlation = |a: &[f64], b: &[f64]| {
+        let products = a.iter().zip(b).map(|(x, y)| x * y);
+        products.sum::<f64>() / 40_000.0
+    };
+    let (one, two) = (of(1, 1.0), of(2, 1.0));
+    let poisson: Vec<f64> = gaps(poisson(1.0, 1).take(40_000))
+        .iter()
+        .map(|g| g.as_secs() - 1.0)
+        .collect();
+    assert!(correlation(&one, &one[1..]).abs() < 4.0 / 200.0);
+    assert!(correlation(&one, &two).abs() < 4.0 / 200.0);
+    assert!(correlation(&poisson, &poisson[1..]).abs() < 4.0 / 200.0);
+}
+
+#[test]
 fn bursts_come_together_and_keep_the_rate() {
     let arrivals = Arrivals::Burst {
         rate_per_s: 0.3,

@@ -126,25 +126,30 @@ fn lognormal(table: &Table<'_>, most: f64) -> Result<Dist, SpecError> {
             .number(0.0, most)?;
         // The lognormal with these two moments.
         let variance = libm::log1p((sd / mean) * (sd / mean));
-        return Ok(Dist::Lognormal {
-            mu: libm::log(mean) - variance / 2.0,
-            sigma: libm::sqrt(variance),
-        });
+        let mu = libm::log(mean) - variance / 2.0;
+        return Ok(lognormal_of(mu, libm::sqrt(variance)));
     }
     let sigma = table.need("sigma", "standard deviation of the logarithm")?;
     let sigma = sigma.number(0.0, 10.0)?;
     if table.get("median").is_some() {
         table.only(&["median", "sigma"])?;
         let median = table.need("median", "a median")?.number(1e-9, most)?;
-        let mu = libm::log(median);
-        return Ok(Dist::Lognormal { mu, sigma });
+        return Ok(lognormal_of(libm::log(median), sigma));
     }
     let mu = table.need(
         "mu",
         "mean of the logarithm (or `median`, or `mean` and `sd`)",
     )?;
-    let mu = mu.number(-MOST_LN, MOST_LN)?;
-    Ok(Dist::Lognormal { mu, sigma })
+    Ok(lognormal_of(mu.number(-MOST_LN, MOST_LN)?, sigma))
+}
+
+/// Without spread it is a number: a share below some value would be 0 / 0.
+fn lognormal_of(mu: f64, sigma: f64) -> Dist {
+    if sigma > 0.0 {
+        Dist::Lognormal { mu, sigma }
+    } else {
+        Dist::Constant(libm::exp(mu))
+    }
 }
 
 /// `[{ weight, mu, sigma }, ...]`; weights are scaled to sum to 1.
