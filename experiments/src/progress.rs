@@ -38,19 +38,29 @@ enum Shown {
 }
 
 impl Progress {
-    /// Starts showing progress towards `total` sessions.
+    /// Starts showing progress towards `total` simulated sessions.
     pub fn new(total: u64, quiet: bool) -> Self {
-        Self::of_runs(total, None, quiet)
+        Self::started(total, "sessions simulated", None, quiet)
     }
 
     /// The same, and how many of so many runs are done.
     pub fn of_runs(total: u64, runs: Option<u64>, quiet: bool) -> Self {
+        Self::started(total, "sessions simulated", runs, quiet)
+    }
+
+    /// Starts showing progress towards `total` of `what`.
+    pub fn of(total: u64, what: &'static str, quiet: bool) -> Self {
+        Self::started(total, what, None, quiet)
+    }
+
+    fn started(total: u64, what: &'static str, runs: Option<u64>, quiet: bool) -> Self {
         let done = Arc::new(Done::default());
         let shown = if quiet {
             Shown::Nothing
         } else if stderr().is_terminal() {
-            let template = "{bar:40} {msg}{pos}/{len} sessions simulated, {elapsed}, {eta} left";
-            let style = ProgressStyle::with_template(template);
+            let template =
+                format!("{{bar:40}} {{msg}}{{pos}}/{{len}} {what}, {{elapsed}}, {{eta}} left");
+            let style = ProgressStyle::with_template(&template);
             let bar = ProgressBar::new(total);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_message(of_runs(0, runs));
@@ -63,7 +73,7 @@ impl Progress {
                 while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                     let sessions = done.sessions.load(Ordering::Relaxed);
                     let line = format!(
-                        "{}{sessions} of {total} sessions simulated after {} s{}",
+                        "{}{sessions} of {total} {what} after {} s{}",
                         of_runs(done.runs.load(Ordering::Relaxed), runs),
                         began.elapsed().as_secs(),
                         left(began.elapsed(), sessions, total)

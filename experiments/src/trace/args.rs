@@ -12,7 +12,8 @@ or `-` for stdin. Verbs that make a trace write it to stdout, or with -o to a fi
 in .zst is compressed. A file appears complete or not at all.
 
 Examples:
-  orrery trace stats bundled
+  orrery trace import ~/.claude/projects -o mine.jsonl.zst
+  orrery trace stats mine.jsonl.zst
   orrery trace stats mine.jsonl.zst --svg mine.svg
   orrery trace check mine.jsonl.zst --gpu h200-nvl --model llama-3.1-8b
   orrery trace fill mine.jsonl.zst --seed 1 -o filled.jsonl.zst
@@ -33,6 +34,8 @@ pub struct TraceArgs {
 /// What to do with traces.
 #[derive(Debug, Subcommand)]
 pub enum TraceWhat {
+    /// Make a trace of agents' own recordings (Claude Code, SWE-agent, Codex and others).
+    Import(Box<ImportArgs>),
     /// Describe traces: sessions, tokens, reuse, tool times, and where the numbers come from.
     Stats(StatsArgs),
     /// Check a trace line by line, and say what would keep or trouble a run.
@@ -55,6 +58,79 @@ pub enum OnBad {
     Fail,
     /// Leave the session out and count it.
     Skip,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+A PATH is a file, a folder that is searched through, a quoted pattern, or `-` for stdin. Files may be
+packed with gzip or zstd, and tar archives (plain or packed) are unpacked into a temporary folder. What a
+file is, its content says; --from overrules that. Files in folders that are no recordings are counted; a
+file that is named and is none is an error.
+
+No text of prompts or tools is kept: a trace holds token counts and times. Sessions are ordered by when
+they began, and arrivals count from the first. A session whose id is taken gets `~2`, `~3`, ...
+
+Examples:
+  orrery trace import ~/.claude/projects -o mine.jsonl.zst
+  orrery trace import ~/.claude/projects --fill 1 --on-bad-session skip -o mine.jsonl.zst
+  orrery trace import 'runs/**/*.traj' --from swe-agent -o swe.jsonl.zst
+  orrery trace import recordings.tar.zst --dedup -o all.jsonl.zst --format json
+  zcat output.jsonl.gz | orrery trace import - | orrery trace stats -
+
+Exit codes: 0 done, 1 some files could not be read, 2 bad input or no session, 130 interrupted.";
+
+/// Flags of `orrery trace import`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct ImportArgs {
+    /// Files, folders, patterns, or `-`.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+
+    /// The format of every file. [default: guessed for each]
+    #[arg(long, value_name = "FORMAT")]
+    pub from: Option<String>,
+
+    /// What to do about a session that cannot be read.
+    #[arg(long, default_value = "fail")]
+    pub on_bad_session: OnBad,
+
+    /// Draw unknown tool times and CPU times with this seed, as `orrery trace fill` does.
+    #[arg(long, value_name = "SEED", allow_hyphen_values = true)]
+    pub fill: Option<String>,
+
+    /// Leave out sessions that begin with the same three calls as an earlier one: forked, resumed or
+    /// copied recordings, which would double the load.
+    #[arg(long)]
+    pub dedup: bool,
+
+    /// Where the sessions come from, for the trace's header. [default: formats and counts]
+    #[arg(long, value_name = "TEXT")]
+    pub source: Option<String>,
+
+    /// Licence of the data, an SPDX name, for the trace's header.
+    #[arg(long, value_name = "NAME")]
+    pub license: Option<String>,
+
+    /// Where the trace goes.
+    #[command(flatten)]
+    pub out: OutArgs,
+
+    /// What to print on stdout when the trace goes to a file.
+    #[arg(long, default_value = "none")]
+    pub format: ImportFormat,
+
+    /// Threads to use; the results do not depend on it. [default: all cores]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub threads: Option<String>,
+}
+
+/// What an import prints on stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportFormat {
+    /// Nothing: the summary for people is on stderr.
+    None,
+    /// The report for programs.
+    Json,
 }
 
 const STATS_EXAMPLES: &str = "\

@@ -11,6 +11,7 @@ mod check;
 mod describe;
 mod figure;
 mod fill;
+mod import;
 pub mod input;
 mod merge;
 pub mod output;
@@ -27,8 +28,9 @@ use args::{TraceArgs, TraceWhat};
 ///
 /// # Errors
 /// A [`Failure`] with its exit code: bad input, an interruption, or a trace with something wrong.
-pub fn command(args: &TraceArgs, _interrupt: &Interrupt) -> Result<(), Failure> {
+pub fn command(args: &TraceArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     match &args.what {
+        TraceWhat::Import(args) => import::command(args, interrupt),
         TraceWhat::Stats(args) => stats::command(args),
         TraceWhat::Check(args) => check::command(args),
         TraceWhat::Sample(args) => sample::command(args),
