@@ -19,3 +19,4 @@ mod support;
 mod sweep;
 mod sweep_errors;
 mod trace;
+mod trace_import;

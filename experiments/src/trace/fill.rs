@@ -15,7 +15,7 @@ use crate::run::plan::{number, one};
 /// # Errors
 /// Bad input, with the flag or line.
 pub(super) fn command(args: &FillArgs) -> Result<(), Failure> {
-    let seed = seed(&args.seed)?;
+    let seed = seed("--seed", &args.seed)?;
     let tool_limit = one(
         "--tool-limit",
         &args.tool_limit,
@@ -57,12 +57,12 @@ pub(super) fn words(fill: &Fill) -> String {
     )
 }
 
-/// The value of `--seed`.
+/// The value of a flag that is a seed.
 ///
 /// # Errors
 /// Bad input: no seed.
-pub(super) fn seed(text: &str) -> Result<u64, Failure> {
-    one("--seed", text, "a whole number, 0 to 2^64 - 1", |t| {
+pub(super) fn seed(flag: &str, text: &str) -> Result<u64, Failure> {
+    one(flag, text, "a whole number, 0 to 2^64 - 1", |t| {
         t.parse().ok()
     })
 }

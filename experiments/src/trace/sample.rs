@@ -35,7 +35,7 @@ pub(super) fn command(args: &SampleArgs) -> Result<(), Failure> {
         args.sessions.as_deref(),
         "sessions, at least 1",
     )?;
-    let seed = seed(&args.seed)?;
+    let seed = seed("--seed", &args.seed)?;
     let input = Input::open(&args.trace)?;
     let mut header = input.header.clone();
     let mut sampler = Sampler::new(filter.clone(), wanted, seed);

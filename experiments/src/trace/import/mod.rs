@@ -52,7 +52,8 @@ type Outcome = Result<(Vec<Imported>, ImportReport), TraceError>;
 /// read and others could. An interruption leaves nothing.
 pub(super) fn command(args: &ImportArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let format = args.from.as_deref().map(by_name).transpose()?;
-    let fill = args.fill.as_deref().map(seed).transpose()?.map(Fill::new);
+    let fill = args.fill.as_deref().map(|text| seed("--fill", text));
+    let fill = fill.transpose()?.map(Fill::new);
     if args.out.out.is_none() && args.format == ImportFormat::Json {
         return Err(Failure::bad_input(anyhow!(
             "`--format json` prints the report on stdout, where the trace goes\nhint: write the \
