@@ -88,6 +88,8 @@ pub enum Command {
     Race(Box<RaceArgs>),
     /// A grid of runs from one file, resumable and shardable, with a table of all of them.
     Sweep(crate::sweep::args::SweepArgs),
+    /// How much load a machine takes within a target, or how few cores or KV blocks a load needs.
+    Capacity(Box<crate::capacity::args::CapacityArgs>),
     /// Join the shards of a sweep.
     Merge(crate::sweep::args::MergeArgs),
     /// The demo: fcfs and mars over a few rates, a table and a figure.
@@ -144,6 +146,10 @@ pub struct RunArgs {
     /// Folder for the run directories, one per policy, rate and seed.
     #[arg(long, default_value = "runs/run", value_name = "DIR")]
     pub out: PathBuf,
+
+    /// The timeline.
+    #[command(flatten)]
+    pub perfetto: crate::perfetto::args::PerfettoArgs,
 
     /// Workload, machine, metrics and output.
     #[command(flatten)]

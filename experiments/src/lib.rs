@@ -4,7 +4,8 @@
 //! [`metrics`] turns records into numbers, [`report`] prints them; [`race`] repeats runs over seeds and
 //! says how sure their means are; [`sweep`] does whole grids of runs and [`merge`] joins their parts;
 //! [`compare`] lays two runs side by side; [`demo`] is what `orrery` does without arguments; [`show`]
-//! lists what there is to choose from; [`trace`] makes and describes traces.
+//! lists what there is to choose from; [`trace`] makes and describes traces; [`capacity`] searches how
+//! much load a machine takes; [`perfetto`] draws a run as a timeline.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
 //! arguments.
 //! Limits: whole workloads are held in memory, since sessions are offered in a drawn order.
@@ -14,6 +15,7 @@
     reason = "the world enters here: files, the wall clock, threads"
 )]
 
+pub mod capacity;
 pub mod cli;
 pub mod compare;
 pub mod demo;
@@ -23,6 +25,7 @@ pub mod interrupt;
 pub mod merge;
 pub mod metrics;
 pub mod output;
+pub mod perfetto;
 pub mod progress;
 pub mod race;
 pub mod report;
@@ -76,6 +79,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Compare(args)) => compare::command(&args),
         Some(Command::Race(args)) => race::command(&args, &interrupt),
         Some(Command::Sweep(args)) => sweep::command(&args, &interrupt),
+        Some(Command::Capacity(args)) => capacity::command(&args, &interrupt),
         Some(Command::Merge(args)) => merge::command(&args),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args.what),

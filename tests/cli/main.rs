@@ -5,12 +5,14 @@
     reason = "tests of a program write files and start processes"
 )]
 
+mod capacity;
 mod compare;
 mod demo;
 mod determinism;
 mod errors;
 mod limits;
 mod numbers;
+mod perfetto;
 mod policy_errors;
 mod race;
 mod show;

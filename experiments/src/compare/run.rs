@@ -103,12 +103,13 @@ impl Run {
         self.path.join("decisions.parquet").is_file()
     }
 
-    /// Whether the other is the same run but for the decision log.
+    /// Whether the other is the same run but for the decision log and the timeline.
     pub fn is_twin_of(&self, other: &Self) -> bool {
         let but_for_the_log = |run: &Self| {
             let mut config = run.config().clone();
             if let Some(config) = config.as_object_mut() {
                 config.remove("decisions");
+                config.remove("perfetto");
             }
             config
         };

@@ -142,6 +142,7 @@ fn run_args(args: &RaceArgs) -> RunArgs {
         sessions: args.sessions.clone(),
         seed: args.seed.clone(),
         out: args.out.clone().unwrap_or_default(),
+        perfetto: crate::perfetto::args::PerfettoArgs::default(),
         common: args.common.clone(),
     }
 }

@@ -11,6 +11,7 @@ use crate::SEMANTICS;
 use crate::cli::ArrivalKind;
 use crate::report::RunReport;
 use sim::world::Summary;
+use units::Time;
 
 /// One run of a plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,6 +56,15 @@ pub fn config(plan: &Plan, case: Case) -> Value {
     });
     if let (Some(limit), Some(config)) = (policy.limit(), config.as_object_mut()) {
         config.insert("limit".to_owned(), json!(limit.name()));
+    }
+    if let (Some(wanted), None, Some(config)) =
+        (plan.perfetto, policy.limit(), config.as_object_mut())
+    {
+        let to = (wanted.to < Time::NEVER).then(|| wanted.to.as_secs());
+        let wanted = json!({
+            "from_s": wanted.from.as_secs(), "to_s": to, "limit_bytes": wanted.limit,
+        });
+        config.insert("perfetto".to_owned(), wanted);
     }
     config
 }

@@ -238,6 +238,9 @@ pub(crate) fn one(
     if plan.decisions() {
         recorder.keep_decisions();
     }
+    if let Some(wanted) = plan.perfetto {
+        recorder.keep_timeline(wanted);
+    }
     let began = Instant::now();
     let summary = simulate(
         &plan.machine.setup,
@@ -269,6 +272,14 @@ pub(crate) fn one(
             plan.judge(),
         )
     };
+    if let Some(at) = recorder.timeline_cut() {
+        let line = format!(
+            "perfetto.json of `{}` is cut at {} s for its size (`--perfetto-limit`, `--perfetto-range`)",
+            manifest::name(plan, case),
+            at.as_secs()
+        );
+        note(plan.quiet, &line);
+    }
     let counted = recorder.counted();
     share.completed((plan.sessions as u64).saturating_sub(counted));
     let Some(out) = &plan.out else {

@@ -18,6 +18,7 @@ use super::workload::Workload;
 use crate::cli::{ArrivalKind, Format, RunArgs};
 use crate::failure::Failure;
 use crate::metrics::Alpha;
+use crate::perfetto;
 use crate::report::{Judge, Which};
 
 /// More sessions than this in one run would not fit a workstation's memory.
@@ -53,6 +54,8 @@ pub struct Plan {
     pub tolerance: f64,
     /// Where run directories go; `None` keeps none.
     pub out: Option<PathBuf>,
+    /// The timeline to write, if one is.
+    pub perfetto: Option<perfetto::Wanted>,
     /// How results are printed.
     pub format: Format,
     /// Threads; `None`: all cores.
@@ -156,6 +159,7 @@ impl Plan {
             alphas,
             tolerance: settings.alpha1_tolerance,
             out: Some(args.out.clone()),
+            perfetto: args.perfetto.wanted()?,
             format: common.format,
             threads: threads(common.threads.as_deref())?,
             quiet: common.quiet,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use scheduler::Info;
+use scheduler::{Info, StepPlan};
 use sim::world::{Observer, Outcome, Sample, SessionRecord, Status, TurnRecord};
 use units::{Nanos, SessionId, Time};
 
@@ -10,6 +10,7 @@ use super::columns::{SampleColumns, SessionColumns, TurnColumns};
 use super::decisions::DecisionColumns;
 use crate::interrupt::Interrupt;
 use crate::metrics::Timed;
+use crate::perfetto::{Timeline, Wanted};
 use crate::progress::Share;
 
 /// Rows of samples at most. When they are full every other one goes and the interval doubles, so a
@@ -28,6 +29,8 @@ pub struct Recorder<'a> {
     samples: SampleColumns,
     /// `None` when nobody asked for the log.
     decisions: Option<DecisionColumns>,
+    /// `None` when nobody asked for it.
+    timeline: Option<Timeline>,
     samples_seen: u64,
     sample_stride: u64,
     /// `T_ideal` of the session that is offered as number `i`.
@@ -62,6 +65,7 @@ impl<'a> Recorder<'a> {
             turns: TurnColumns::default(),
             samples: SampleColumns::default(),
             decisions: None,
+            timeline: None,
             samples_seen: 0,
             sample_stride: 1,
             ideals,
@@ -76,6 +80,16 @@ impl<'a> Recorder<'a> {
     /// Keeps the decision log too, if the scheduler writes one.
     pub fn keep_decisions(&mut self) {
         self.decisions = Some(DecisionColumns::default());
+    }
+
+    /// Keeps a timeline too.
+    pub fn keep_timeline(&mut self, wanted: Wanted) {
+        self.timeline = Some(Timeline::new(wanted));
+    }
+
+    /// When the timeline was cut for its size, if it was.
+    pub fn timeline_cut(&self) -> Option<Time> {
+        self.timeline.as_ref().and_then(Timeline::cut)
     }
 
     fn ideal(&self, session: SessionId) -> Option<Nanos> {
@@ -107,6 +121,9 @@ impl<'a> Recorder<'a> {
     /// # Errors
     /// What the system or polars says.
     pub fn write(self, policy: &str, folder: &Path) -> anyhow::Result<Rows> {
+        if let Some(timeline) = &self.timeline {
+            timeline.write(policy, &folder.join("perfetto.json"))?;
+        }
         let decisions = |log: DecisionColumns| log.write(policy, &folder.join("decisions.parquet"));
         Ok(Rows {
             sessions: Some(self.sessions.write(&folder.join("sessions.parquet"))?),
@@ -120,10 +137,19 @@ impl<'a> Recorder<'a> {
 
 impl Observer for Recorder<'_> {
     fn wants_steps(&self) -> bool {
-        false
+        self.timeline.is_some()
+    }
+
+    fn step(&mut self, at: Time, plan: &StepPlan, time: Nanos) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.step(at, plan, time);
+        }
     }
 
     fn session(&mut self, record: SessionRecord) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.session(&record);
+        }
         let ideal = self.ideal(record.session);
         if let (Status::Completed, Some(finished)) = (record.status, record.finished) {
             self.timed.push(Timed {
@@ -135,10 +161,16 @@ impl Observer for Recorder<'_> {
     }
 
     fn turn(&mut self, record: &TurnRecord) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.turn(record);
+        }
         self.turns.push(record);
     }
 
     fn sample(&mut self, sample: &Sample) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.sample(sample);
+        }
         let keep = self.samples_seen.is_multiple_of(self.sample_stride);
         self.samples_seen += 1;
         if !keep {
@@ -153,6 +185,9 @@ impl Observer for Recorder<'_> {
     }
 
     fn info(&mut self, at: Time, info: &Info) {
+        if let Some(timeline) = &mut self.timeline {
+            timeline.info(at, info);
+        }
         if let (Info::Decided(decision), Some(log)) = (info, &mut self.decisions) {
             log.push(at, decision);
         }
