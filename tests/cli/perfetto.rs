@@ -114,10 +114,8 @@ fn a_timeline_is_nested_in_order_and_true_to_the_run() {
     // All of a session's time is waiting for admission, a turn, or tools; all of a turn's is a part.
     let all = sum(0, &|_| true);
     let latency = ran.runs()[0]["latency_s"]["mean"].as_f64().unwrap();
-    assert!(
-        (all / completed as f64 - latency).abs() < 1e-6,
-        "{all} {latency}"
-    );
+    let sessions = f64::from(u32::try_from(completed).unwrap());
+    assert!((all / sessions - latency).abs() < 1e-6, "{all} {latency}");
     assert!((sum(1, &|_| true) - all).abs() < 1e-4);
     assert!((sum(2, &|_| true) - sum(1, &|name| name.starts_with("turn "))).abs() < 1e-4);
     // Tools took what the run says they took; its tool phases are those with one call each or more.
