@@ -13,6 +13,7 @@
 //! ```
 
 mod admit;
+mod cache;
 mod check;
 mod config;
 mod counters;

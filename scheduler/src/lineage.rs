@@ -32,6 +32,12 @@ impl Ident {
         Self(lineage << DEPTH_BITS | depth)
     }
 
+    /// Where it branched off.
+    #[inline]
+    pub(crate) fn lineage(self) -> u64 {
+        self.0 >> DEPTH_BITS
+    }
+
     /// The block's place in its context, counted from 0.
     #[inline]
     pub(crate) fn depth(self) -> Blocks {
@@ -102,6 +108,16 @@ impl Lineage {
             Owner::Session(session)
         };
         (Ident::new(lineage, k), owner)
+    }
+
+    /// The lineages of the first `end` blocks, each with its first block and the one after its last.
+    pub(crate) fn runs(&self, end: u64) -> impl Iterator<Item = (u64, u64, u64)> {
+        let ends = self.segments.iter().skip(1).map(|&(start, _)| start);
+        self.segments
+            .iter()
+            .zip(ends.chain([u64::MAX]))
+            .map(move |(&(start, lineage), next)| (lineage, start, next.min(end)))
+            .take_while(|&(_, start, next)| start < next)
     }
 
     /// Leading blocks of shared openings.

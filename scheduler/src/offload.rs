@@ -174,8 +174,9 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         s.state = State::Restoring;
         for _ in 0..missing.get() {
-            self.take_block(now, slot);
+            self.take_block(slot);
         }
+        self.contents_lost(now);
         self.changed = true;
         self.pin_for_copy(now, slot, Keep::Pin { until: None });
         self.start_copy(now, slot, Direction::ToGpu, missing);

@@ -9,9 +9,9 @@
 //! was cached there; a released block goes to the back, so callers release a turn's blocks tail
 //! first and deeper blocks are lost first; content computed twice keeps both copies, the older hits.
 
-use rustc_hash::FxHashMap;
 use units::{BlockId, Blocks};
 
+use crate::cache::Index;
 use crate::lineage::{Ident, Owner};
 
 /// No block; ends of lists.
@@ -29,8 +29,9 @@ struct Block {
     /// Neighbours in the ring of copies with equal content, while cached.
     older: u32,
     newer: u32,
-    /// The content, while cached.
+    /// The content and its column in the index, while cached.
     cached: Option<(Ident, Owner)>,
+    column: u32,
 }
 
 /// What left the prefix cache: the copy of this content that was taken was the last one.
@@ -51,7 +52,7 @@ pub(crate) struct Pool {
     /// Blocks held by pins alone.
     pin_only: u64,
     /// Oldest copy of each cached content.
-    cache: FxHashMap<Ident, u32>,
+    cache: Index,
     /// Cached blocks dropped by an allocation, over the whole run.
     evicted: u64,
 }
@@ -72,6 +73,7 @@ impl Pool {
                 older: i,
                 newer: i,
                 cached: None,
+                column: 0,
             })
             .collect();
         Self {
@@ -80,7 +82,7 @@ impl Pool {
             back: if n == 0 { NONE } else { n - 1 },
             free: u64::from(n),
             pin_only: 0,
-            cache: FxHashMap::default(),
+            cache: Index::default(),
             evicted: 0,
         }
     }
@@ -197,7 +199,24 @@ impl Pool {
     /// The oldest copy of this content, if any is left.
     #[inline]
     pub(crate) fn lookup(&self, ident: Ident) -> Option<BlockId> {
-        self.cache.get(&ident).map(|&id| BlockId(id))
+        self.cache.get(ident).map(BlockId)
+    }
+
+    /// How many contents of a lineage are cached from depth `from` on without a gap, at most up to depth
+    /// `to`.
+    #[inline]
+    pub(crate) fn cached_run(&self, lineage: u64, from: u64, to: u64) -> u64 {
+        self.cache.run(lineage, from, to)
+    }
+
+    /// The oldest copies of a lineage's contents from depth `from` up to depth `to`, up to the first gap.
+    pub(crate) fn cached_blocks(
+        &self,
+        lineage: u64,
+        from: u64,
+        to: u64,
+    ) -> impl Iterator<Item = BlockId> {
+        self.cache.blocks(lineage, from, to).map(BlockId)
     }
 
     /// What the block is registered as.
@@ -210,25 +229,22 @@ impl Pool {
     pub(crate) fn register(&mut self, id: BlockId, ident: Ident, owner: Owner) -> bool {
         let i = id.0;
         debug_assert!(self.blocks[i as usize].cached.is_none(), "registered twice");
-        self.block(i).cached = Some((ident, owner));
-        match self.cache.entry(ident) {
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(i);
-                self.block(i).older = i;
-                self.block(i).newer = i;
-                true
-            }
-            std::collections::hash_map::Entry::Occupied(slot) => {
-                // A ring: the newest copy is the one before the oldest.
-                let oldest = *slot.get();
-                let newest = self.blocks[oldest as usize].older;
-                self.block(i).older = newest;
-                self.block(i).newer = oldest;
-                self.block(newest).newer = i;
-                self.block(oldest).older = i;
-                false
-            }
-        }
+        let (column, known) = self.cache.enter(ident, i);
+        let block = self.block(i);
+        block.cached = Some((ident, owner));
+        block.column = column;
+        let Some(oldest) = known else {
+            block.older = i;
+            block.newer = i;
+            return true;
+        };
+        // A ring: the newest copy is the one before the oldest.
+        let newest = self.blocks[oldest as usize].older;
+        self.block(i).older = newest;
+        self.block(i).newer = oldest;
+        self.block(newest).newer = i;
+        self.block(oldest).older = i;
+        false
     }
 
     /// Forgets the content of a block (it was never computed, or the block is taken).
@@ -236,19 +252,20 @@ impl Pool {
     pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
         let i = id.0;
         let (ident, owner) = self.block(i).cached.take()?;
-        let Block { older, newer, .. } = self.blocks[i as usize];
+        let Block {
+            older,
+            newer,
+            column,
+            ..
+        } = self.blocks[i as usize];
         if newer == i {
-            self.cache.remove(&ident);
+            self.cache.remove(column, ident);
             return Some(Lost { ident, owner });
         }
         self.block(older).newer = newer;
         self.block(newer).older = older;
-        let oldest = self
-            .cache
-            .get_mut(&ident)
-            .expect("cached content has a ring");
-        if *oldest == i {
-            *oldest = newer;
+        if self.cache.at(column, ident) == Some(i) {
+            self.cache.replace(column, ident, newer);
         }
         None
     }

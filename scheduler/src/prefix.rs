@@ -21,17 +21,26 @@ impl Scheduler {
     fn prefix_hit(&self, slot: u32) -> Blocks {
         let s = &self.sessions[slot];
         let limit = s.hit_limit(self.config.block_size).get();
-        let found = |k: &u64| {
-            let (ident, _) = s.lineage.at(*k, s.id);
-            if s.pin.is_some() {
-                // The pin's own blocks are taken over, whatever other copies there are.
+        if s.pin.is_some() {
+            // The pin's own blocks are taken over, whatever other copies there are.
+            let found = |k: &u64| {
                 let block = usize::try_from(*k).ok().and_then(|k| s.blocks.get(k));
+                let (ident, _) = s.lineage.at(*k, s.id);
                 block.is_some_and(|&b| self.pool.content(b) == Some(ident))
-            } else {
-                self.config.prefix_caching && self.pool.lookup(ident).is_some()
+            };
+            return Blocks((0..limit).take_while(found).count() as u64);
+        }
+        if !self.config.prefix_caching {
+            return Blocks::ZERO;
+        }
+        let mut hit = 0;
+        for (lineage, from, to) in s.lineage.runs(limit) {
+            hit += self.pool.cached_run(lineage, from, to);
+            if hit < to {
+                break;
             }
-        };
-        Blocks((0..limit).take_while(found).count() as u64)
+        }
+        Blocks(hit)
     }
 
     /// Counts what the turn still has to allocate into the sum that admission reads.
@@ -79,6 +88,33 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    /// The same for all that one chunk's allocations took, in one go per session.
+    pub(crate) fn contents_lost(&mut self, now: Time) {
+        let mut lost = std::mem::take(&mut self.lost);
+        for of_one in lost.chunk_by(|a, b| a.owner == b.owner) {
+            let Owner::Session(id) = of_one[0].owner else {
+                for &one in of_one {
+                    self.content_lost(now, one);
+                }
+                continue;
+            };
+            let Some(slot) = self.sessions.find(id) else {
+                continue;
+            };
+            let s = &self.sessions[slot];
+            // What counts is the shallowest.
+            let hits = of_one
+                .iter()
+                .map(|l| l.ident)
+                .filter(|i| i.depth() < s.hit && s.lineage.at(i.depth().get(), id).0 == *i);
+            if let Some(first) = hits.min_by_key(|i| i.depth()) {
+                self.shorten_hit(now, slot, first);
+            }
+        }
+        lost.clear();
+        self.lost = lost;
     }
 
     fn shorten_hit(&mut self, now: Time, slot: u32, ident: Ident) {

@@ -157,7 +157,10 @@ impl Scheduler {
             let BlockEvent { chunk, what, .. } = self.repeats.round[i];
             let slot = self.plan.chunks[chunk as usize].slot;
             match what {
-                What::Allocate => self.take_block(now, slot),
+                What::Allocate => {
+                    self.take_block(slot);
+                    self.contents_lost(now);
+                }
                 What::Fill => {
                     let held = Blocks(self.sessions[slot].blocks.len() as u64);
                     self.register_full(now, slot, self.config.block_size.capacity(held));

@@ -300,20 +300,19 @@ impl Scheduler {
     /// Allocates the blocks of the turn's next `tokens` and makes those that fill up hittable.
     fn allocate(&mut self, now: Time, slot: u32, tokens: Tokens) {
         for _ in 0..self.shortfall(slot, tokens).get() {
-            self.take_block(now, slot);
+            self.take_block(slot);
         }
+        self.contents_lost(now);
         let s = &self.sessions[slot];
         let end = s.computed + s.scheduled + tokens;
         self.register_full(now, slot, end);
     }
 
-    /// Allocates one block for the turn. Room was made before.
-    pub(crate) fn take_block(&mut self, now: Time, slot: u32) {
+    /// Allocates one block for the turn; [`Scheduler::contents_lost`] follows. Room was made before.
+    pub(crate) fn take_block(&mut self, slot: u32) {
         let (block, lost) = self.pool.allocate().expect("room was made before");
         self.sessions[slot].blocks.push(block);
-        if let Some(lost) = lost {
-            self.content_lost(now, lost);
-        }
+        self.lost.extend(lost);
     }
 
     /// Makes the turn's blocks hittable that the first `end` tokens of its context fill.

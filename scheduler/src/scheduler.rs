@@ -69,6 +69,8 @@ pub struct Scheduler {
     pub(crate) ranks_until: Time,
     pub(crate) tick: Option<Time>,
 
+    /// Content that allocations took and nobody has been told of yet.
+    pub(crate) lost: Vec<crate::pool::Lost>,
     pub(crate) plan: StepPlan,
     pub(crate) repeats: crate::repeat::Repeats,
     in_step: bool,
@@ -122,6 +124,7 @@ impl Scheduler {
             ranks_stale: false,
             ranks_until: Time::NEVER,
             tick: None,
+            lost: Vec::new(),
             plan: StepPlan::default(),
             repeats: crate::repeat::Repeats::default(),
             in_step: false,

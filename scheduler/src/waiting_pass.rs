@@ -187,15 +187,18 @@ impl Scheduler {
 
     /// Holds the blocks that the turn finds in the cache.
     pub(crate) fn hold_hits(&mut self, slot: u32) {
-        let hit = self.sessions[slot].hit;
-        for k in 0..hit.get() {
-            let s = &mut self.sessions[slot];
-            let ident = s.lineage.at(k, s.id).0;
-            let block = self.pool.lookup(ident).expect("the tracked hit is there");
-            self.pool.hold(block);
-            s.blocks.push(block);
-        }
         let s = &mut self.sessions[slot];
+        for (lineage, from, to) in s.lineage.runs(s.hit.get()) {
+            s.blocks.extend(self.pool.cached_blocks(lineage, from, to));
+        }
+        assert_eq!(
+            s.blocks.len() as u64,
+            s.hit.get(),
+            "the tracked hit is there"
+        );
+        for &block in &s.blocks {
+            self.pool.hold(block);
+        }
         s.registered = s.blocks.len();
     }
 

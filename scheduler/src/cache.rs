@@ -1,0 +1,198 @@
+//! The index of the prefix cache: which block holds which content.
+//!
+//! What: one column of blocks per lineage, by depth. Content is named by lineage and depth, and turns
+//! fill, hit and lose it in runs of depths, so a run costs one hash and then a walk along an array.
+//! Why: a hash per block was what most of a simulation under memory pressure did.
+//! Limits: a column spans from the shallowest content it ever had to the deepest it has; it is given up
+//! when the last is gone. Contents beside each other in a lineage are beside each other in memory, and
+//! gaps take four bytes each.
+
+use rustc_hash::FxHashMap;
+
+use crate::lineage::Ident;
+
+/// No block.
+const NONE: u32 = u32::MAX;
+
+/// A column with more room than this is made smaller when most of it is empty.
+const ROOM_KEPT: usize = 256;
+
+/// The cached content of one lineage.
+#[derive(Clone, Debug)]
+struct Column {
+    lineage: u64,
+    /// Depth of the first entry.
+    first: u64,
+    /// Oldest copy per depth; the last entry is always one.
+    oldest: Vec<u32>,
+    /// Entries that are there.
+    count: usize,
+}
+
+/// Oldest copy of each cached content.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    columns: Vec<Column>,
+    by_lineage: FxHashMap<u64, u32>,
+    /// Columns that nobody uses.
+    idle: Vec<u32>,
+    /// The column that was entered last.
+    last: u32,
+}
+
+impl Index {
+    /// The block that holds this content.
+    #[inline]
+    pub(crate) fn get(&self, ident: Ident) -> Option<u32> {
+        let &column = self.by_lineage.get(&ident.lineage())?;
+        self.columns[column as usize].get(ident.depth().get())
+    }
+
+    /// How many contents of the lineage are there from depth `from` on without a gap, at most up to
+    /// depth `to`.
+    pub(crate) fn run(&self, lineage: u64, from: u64, to: u64) -> u64 {
+        self.blocks(lineage, from, to).count() as u64
+    }
+
+    /// The blocks that hold them.
+    pub(crate) fn blocks(&self, lineage: u64, from: u64, to: u64) -> impl Iterator<Item = u32> {
+        let column = self.by_lineage.get(&lineage);
+        let column = column.map(|&index| &self.columns[index as usize]);
+        (from..to).map_while(move |depth| column?.get(depth))
+    }
+
+    /// Enters a block under its content if nobody holds that yet, else says who does. Returns the column
+    /// too, by which the content is found again without a hash.
+    pub(crate) fn enter(&mut self, ident: Ident, block: u32) -> (u32, Option<u32>) {
+        let index = self.column_of(ident.lineage(), ident.depth().get());
+        let column = &mut self.columns[index as usize];
+        let entry = column.reach(ident.depth().get());
+        if *entry != NONE {
+            return (index, Some(*entry));
+        }
+        *entry = block;
+        column.count += 1;
+        (index, None)
+    }
+
+    /// Replaces the block that stands for this content.
+    pub(crate) fn replace(&mut self, column: u32, ident: Ident, block: u32) {
+        *self.columns[column as usize].reach(ident.depth().get()) = block;
+    }
+
+    /// The block that stands for content that is there, by its column.
+    #[inline]
+    pub(crate) fn at(&self, column: u32, ident: Ident) -> Option<u32> {
+        self.columns[column as usize].get(ident.depth().get())
+    }
+
+    /// Forgets content that is there.
+    pub(crate) fn remove(&mut self, index: u32, ident: Ident) {
+        let column = &mut self.columns[index as usize];
+        *column.reach(ident.depth().get()) = NONE;
+        column.count -= 1;
+        if column.count == 0 {
+            self.by_lineage.remove(&column.lineage);
+            column.oldest.clear();
+            self.idle.push(index);
+        } else {
+            while column.oldest.last() == Some(&NONE) {
+                column.oldest.pop();
+            }
+        }
+        let (length, room) = (column.oldest.len(), column.oldest.capacity());
+        if room > ROOM_KEPT && length < room / 4 {
+            column.oldest.shrink_to(length * 2);
+        }
+    }
+
+    fn column_of(&mut self, lineage: u64, depth: u64) -> u32 {
+        let last = self.columns.get(self.last as usize);
+        if last.is_some_and(|c| c.lineage == lineage && c.count > 0) {
+            return self.last;
+        }
+        if let Some(&known) = self.by_lineage.get(&lineage) {
+            self.last = known;
+            return known;
+        }
+        let index = if let Some(index) = self.idle.pop() {
+            let column = &mut self.columns[index as usize];
+            (column.lineage, column.first) = (lineage, depth);
+            index
+        } else {
+            self.columns.push(Column {
+                lineage,
+                first: depth,
+                oldest: Vec::new(),
+                count: 0,
+            });
+            u32::try_from(self.columns.len() - 1).expect("fewer columns than blocks")
+        };
+        self.by_lineage.insert(lineage, index);
+        self.last = index;
+        index
+    }
+}
+
+impl Column {
+    #[inline]
+    fn get(&self, depth: u64) -> Option<u32> {
+        let place = usize::try_from(depth.checked_sub(self.first)?).ok()?;
+        self.oldest.get(place).copied().filter(|&b| b != NONE)
+    }
+
+    /// The entry of that depth, made if it is not there.
+    fn reach(&mut self, depth: u64) -> &mut u32 {
+        if depth < self.first {
+            let more = usize::try_from(self.first - depth).expect("depths are 24 bits");
+            self.oldest.splice(0..0, std::iter::repeat_n(NONE, more));
+            self.first = depth;
+        }
+        let place = usize::try_from(depth - self.first).expect("depths are 24 bits");
+        if place >= self.oldest.len() {
+            self.oldest.resize(place + 1, NONE);
+        }
+        &mut self.oldest[place]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// It says what a map from content to block says, whatever is entered and removed.
+        #[test]
+        fn it_is_a_map(ops in prop::collection::vec((0_u64..3, 0_u64..40, any::<bool>()), 0..300)) {
+            let mut index = Index::default();
+            let mut map: std::collections::BTreeMap<(u64, u64), (u32, u32)> = Default::default();
+            for (block, (lineage, depth, enters)) in (0_u32..).zip(ops) {
+                let ident = Ident::new(lineage, depth);
+                let known = map.get(&(lineage, depth)).copied();
+                if enters {
+                    let (column, holder) = index.enter(ident, block);
+                    prop_assert_eq!(holder, known.map(|(_, b)| b));
+                    map.entry((lineage, depth)).or_insert((column, block));
+                } else if let Some((column, b)) = known {
+                    prop_assert_eq!(index.at(column, ident), Some(b));
+                    if block % 3 == 0 {
+                        index.replace(column, ident, block);
+                        map.insert((lineage, depth), (column, block));
+                    } else {
+                        index.remove(column, ident);
+                        map.remove(&(lineage, depth));
+                    }
+                }
+                for lineage in 0..3 {
+                    for depth in 0..40 {
+                        let want = map.get(&(lineage, depth)).map(|&(_, b)| b);
+                        prop_assert_eq!(index.get(Ident::new(lineage, depth)), want);
+                    }
+                    let run = (5..30).take_while(|&d| map.contains_key(&(lineage, d))).count();
+                    prop_assert_eq!(index.run(lineage, 5, 30), run as u64);
+                }
+            }
+        }
+    }
+}
