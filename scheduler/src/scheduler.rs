@@ -220,6 +220,8 @@ impl Scheduler {
     /// [`SchedulerError`] when the event cannot have happened or a policy decides what it may not.
     pub fn handle(&mut self, now: Time, event: Event) -> Result<(), SchedulerError> {
         debug_assert!(self.no_repeats_open(), "the repetitions were not ended");
+        // Between a plan and the end of its step: the next plan is another one.
+        self.changed = true;
         match event {
             Event::SessionArrived(arrival) => self.arrived(now, &arrival)?,
             Event::TurnReady { session, turn } => self.turn_ready(now, session, turn)?,

@@ -73,11 +73,14 @@ impl Demand {
         self.parallelism
     }
 
-    /// What remains of the wall time after the CPU phase alone, which takes `cpu / parallelism`
-    /// rounded up to a nanosecond.
+    /// Time of the CPU phase alone: `cpu / parallelism`, rounded up to a nanosecond.
+    pub const fn compute(&self) -> Nanos {
+        Nanos::new(self.cpu.as_nanos().div_ceil(self.parallelism as u64))
+    }
+
+    /// What remains of the wall time after the CPU phase alone.
     pub const fn io(&self) -> Nanos {
-        let compute = self.cpu.as_nanos().div_ceil(self.parallelism as u64);
-        self.wall.saturating_sub(Nanos::new(compute))
+        self.wall.saturating_sub(self.compute())
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod clock;
 mod demand;
+mod workers;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -22,6 +23,7 @@ use units::{Nanos, Time};
 
 use clock::{FairClock, Fixed};
 pub use demand::{Demand, DemandError};
+pub use workers::{Hold, Workers};
 
 /// The caller's name for a tool call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

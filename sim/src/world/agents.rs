@@ -12,7 +12,7 @@ use units::{Nanos, SessionId, Time, Tokens};
 use super::drive::ToolMode;
 use super::error::SimError;
 use super::record::{Phases, SessionRecord, Status, TurnRecord};
-use crate::tool_cpu::{CallId, CpuEnd, Demand, ToolCpu};
+use crate::tool_cpu::{CallId, CpuEnd, Demand, ToolCpu, Workers};
 
 /// Calls that one turn may have: the low bits of a [`CallId`].
 const CALL_BITS: u32 = 20;
@@ -117,10 +117,40 @@ pub(super) enum After {
     PhaseOver,
 }
 
+/// What CPU phases run on.
+#[derive(Debug)]
+enum Cpu {
+    Cores(ToolCpu),
+    Workers(Workers),
+}
+
+impl Cpu {
+    fn start(&mut self, now: Time, id: CallId, demand: Demand) -> Option<CpuEnd> {
+        match self {
+            Self::Cores(cores) => cores.start(now, id, demand),
+            Self::Workers(workers) => workers.start(now, id, demand),
+        }
+    }
+
+    fn next_change(&self) -> Option<Time> {
+        match self {
+            Self::Cores(cores) => cores.next_change(),
+            Self::Workers(workers) => workers.next_change(),
+        }
+    }
+
+    fn advance(&mut self, now: Time) -> Vec<CpuEnd> {
+        match self {
+            Self::Cores(cores) => cores.advance(now),
+            Self::Workers(workers) => workers.advance(now),
+        }
+    }
+}
+
 /// Tool calls in flight, their names as classes, and their totals.
 #[derive(Debug)]
 pub(super) struct Tools {
-    cpu: ToolCpu,
+    cpu: Cpu,
     io: BinaryHeap<Reverse<(Time, u64)>>,
     /// Calls past their CPU phase, by id, until their I/O ends.
     in_io: FxHashMap<u64, CpuEnd>,
@@ -134,8 +164,9 @@ impl Tools {
     pub(super) fn new(mode: ToolMode) -> Self {
         Self {
             cpu: match mode {
-                ToolMode::Shared(cores) => ToolCpu::shared(cores),
-                ToolMode::Unlimited => ToolCpu::unlimited(),
+                ToolMode::Shared(cores) => Cpu::Cores(ToolCpu::shared(cores)),
+                ToolMode::Fifo(workers, hold) => Cpu::Workers(Workers::new(workers, hold)),
+                ToolMode::Unlimited => Cpu::Cores(ToolCpu::unlimited()),
             },
             io: BinaryHeap::new(),
             in_io: FxHashMap::default(),

@@ -19,12 +19,15 @@ use super::foresight::foresee;
 use super::record::{NoObserver, Observer, Outcome, Sample, Status, Summary};
 use crate::cost::{BatchShape, StepCost};
 use crate::link::HostLink;
+use crate::tool_cpu::Hold;
 
 /// How tool calls share CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolMode {
     /// Processor sharing over this many cores.
     Shared(NonZeroU32),
+    /// This many workers, first come, first served.
+    Fifo(NonZeroU32, Hold),
     /// Every thread has a core of its own.
     Unlimited,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use policies::PolicySpec;
 use scheduler::{HeadOfLine, Offload};
 use sim::cost::InMillis;
+use sim::tool_cpu::Hold;
 use sim::world::{Offered, Setup, ToolMode};
 use traces::model::Turn;
 use units::{BlockSize, Blocks, Bytes, Nanos, Time, Tokens};
@@ -133,6 +134,10 @@ pub(super) fn parse(name: &str, text: &str) -> Scenario {
     }
 }
 
+fn fifo(workers: u32, hold: Hold) -> ToolMode {
+    ToolMode::Fifo(NonZeroU32::new(workers).expect("not zero"), hold)
+}
+
 fn part(line: &Line<'_>, word: &str) -> Part {
     match word {
         "turns" => Part::Turns,
@@ -198,7 +203,9 @@ fn set_machine(line: &Line<'_>, setup: &mut Setup) {
             }
             "tools" => match value {
                 "unlimited" => setup.tools = ToolMode::Unlimited,
-                _ => line.bad("only `unlimited`; else give cores"),
+                "fifo" => setup.tools = fifo(engine.tool_cores, Hold::Cpu),
+                "fifo-calls" => setup.tools = fifo(engine.tool_cores, Hold::Call),
+                _ => line.bad("`unlimited`, `fifo` or `fifo-calls` (after cores); else give cores"),
             },
             "horizon" => {
                 let end = Nanos::from_secs(line.seconds(value)).expect("a span");
