@@ -89,16 +89,20 @@ impl Index {
     /// Forgets content that is there.
     pub(crate) fn remove(&mut self, index: u32, ident: Ident) {
         let column = &mut self.columns[index as usize];
-        *column.reach(ident.depth().get()) = NONE;
+        let place = ident.depth().get() - column.first;
+        let place = usize::try_from(place).expect("depths are 24 bits");
+        column.oldest[place] = NONE;
         column.count -= 1;
         if column.count == 0 {
             self.by_lineage.remove(&column.lineage);
             column.oldest.clear();
             self.idle.push(index);
-        } else {
+        } else if place + 1 == column.oldest.len() {
             while column.oldest.last() == Some(&NONE) {
                 column.oldest.pop();
             }
+        } else {
+            return;
         }
         let (length, room) = (column.oldest.len(), column.oldest.capacity());
         if room > ROOM_KEPT && length < room / 4 {
@@ -149,7 +153,9 @@ impl Column {
             self.first = depth;
         }
         let place = usize::try_from(depth - self.first).expect("depths are 24 bits");
-        if place >= self.oldest.len() {
+        if place == self.oldest.len() {
+            self.oldest.push(NONE);
+        } else if place > self.oldest.len() {
             self.oldest.resize(place + 1, NONE);
         }
         &mut self.oldest[place]

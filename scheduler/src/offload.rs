@@ -173,10 +173,7 @@ impl Scheduler {
         self.hold_hits(slot);
         let s = &mut self.sessions[slot];
         s.state = State::Restoring;
-        for _ in 0..missing.get() {
-            self.take_block(slot);
-        }
-        self.contents_lost(now);
+        self.take_blocks(now, slot, missing);
         self.changed = true;
         self.pin_for_copy(now, slot, Keep::Pin { until: None });
         self.start_copy(now, slot, Direction::ToGpu, missing);

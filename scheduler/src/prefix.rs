@@ -104,6 +104,9 @@ impl Scheduler {
                 continue;
             };
             let s = &self.sessions[slot];
+            if s.state != State::Waiting || s.pin.is_some() {
+                continue;
+            }
             // What counts is the shallowest.
             let hits = of_one
                 .iter()

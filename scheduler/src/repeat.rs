@@ -157,10 +157,7 @@ impl Scheduler {
             let BlockEvent { chunk, what, .. } = self.repeats.round[i];
             let slot = self.plan.chunks[chunk as usize].slot;
             match what {
-                What::Allocate => {
-                    self.take_block(slot);
-                    self.contents_lost(now);
-                }
+                What::Allocate => self.take_blocks(now, slot, Blocks(1)),
                 What::Fill => {
                     let held = Blocks(self.sessions[slot].blocks.len() as u64);
                     self.register_full(now, slot, self.config.block_size.capacity(held));

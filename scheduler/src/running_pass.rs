@@ -5,6 +5,7 @@ use units::{Blocks, SessionId, Time, Tokens};
 use crate::decision::{DecisionKind, Detail, Entry};
 use crate::error::SchedulerError;
 use crate::info::Info;
+use crate::lineage::Owner;
 use crate::plan::{Chunk, Phase};
 use crate::policy::{Claim, Quantum, Shrink};
 use crate::reason::Reason;
@@ -299,38 +300,46 @@ impl Scheduler {
 
     /// Allocates the blocks of the turn's next `tokens` and makes those that fill up hittable.
     fn allocate(&mut self, now: Time, slot: u32, tokens: Tokens) {
-        for _ in 0..self.shortfall(slot, tokens).get() {
-            self.take_block(slot);
-        }
-        self.contents_lost(now);
+        let count = self.shortfall(slot, tokens);
+        self.take_blocks(now, slot, count);
         let s = &self.sessions[slot];
         let end = s.computed + s.scheduled + tokens;
         self.register_full(now, slot, end);
     }
 
-    /// Allocates one block for the turn; [`Scheduler::contents_lost`] follows. Room was made before.
-    pub(crate) fn take_block(&mut self, slot: u32) {
-        let (block, lost) = self.pool.allocate().expect("room was made before");
-        self.sessions[slot].blocks.push(block);
-        self.lost.extend(lost);
+    /// Allocates blocks for the turn. Room was made before.
+    pub(crate) fn take_blocks(&mut self, now: Time, slot: u32, count: Blocks) {
+        let blocks = &mut self.sessions[slot].blocks;
+        for _ in 0..count.get() {
+            let (block, lost) = self.pool.allocate().expect("room was made before");
+            blocks.push(block);
+            self.lost.extend(lost);
+        }
+        if !self.lost.is_empty() {
+            self.contents_lost(now);
+        }
     }
 
     /// Makes the turn's blocks hittable that the first `end` tokens of its context fill.
     pub(crate) fn register_full(&mut self, now: Time, slot: u32, end: Tokens) {
-        while self
-            .config
-            .block_size
-            .capacity(Blocks(self.sessions[slot].registered as u64 + 1))
-            <= end
-        {
-            let s = &mut self.sessions[slot];
-            let (ident, owner) = s.lineage.at(s.registered as u64, s.id);
-            let block = s.blocks[s.registered];
-            s.registered += 1;
+        let filled = self.config.block_size.filled_by(end).get();
+        let s = &mut self.sessions[slot];
+        let from = s.registered;
+        if from as u64 >= filled {
+            return;
+        }
+        s.registered = usize::try_from(filled).expect("fewer blocks than memory");
+        let mut shared = Vec::new();
+        let places = from as u64..filled;
+        for (&block, k) in s.blocks[from..].iter().zip(places) {
+            let (ident, owner) = s.lineage.at(k, s.id);
             let only_copy = self.pool.register(block, ident, owner);
-            if only_copy && owner == crate::lineage::Owner::Group {
-                self.shared_content_found(now, ident);
+            if only_copy && owner == Owner::Group {
+                shared.push(ident);
             }
+        }
+        for ident in shared {
+            self.shared_content_found(now, ident);
         }
     }
 

@@ -4,7 +4,9 @@
 //! `replay FILE [KEY=VALUE ...]`: every session of the file `times` times over (1), arriving as a Poisson
 //! process of `rate` sessions per second (1), under `policy` (fcfs) on `gpu` (h100-sxm) with `model`
 //! (llama-3.1-8b), tools on 8 cores; 8192 tokens a step, 256 turns, `kv_blocks` blocks of 16 (what the
-//! GPU has room for). `fast_forward=off` plans every step.
+//! GPU has room for). `fast_forward=off` plans every step. `cost=T0,T0P,TP,TD,TK` is a linear step cost
+//! instead of the GPU's: seconds per step, per step with a prefill, per prefilled token, per decoding turn
+//! and per token of its context.
 //! Sessions are offered as they are read and latencies are counted in classes of 3 %, so memory grows
 //! with the sessions in flight.
 
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 use scheduler::Config;
 use sim::arrivals::Arrivals;
+use sim::cost::{BatchShape, StepCost};
 use sim::spec::{Catalog, Hardware};
 use sim::world::{Observer, Offered, SessionRecord, Setup, ToolMode, TurnRecord, simulate};
 use traces::TraceReader;
@@ -79,6 +82,42 @@ impl Spread {
     }
 }
 
+/// `t0 + t0p * [prefill] + tp * prefilled + td * decodes + tk * context`, in femtoseconds.
+#[derive(Debug)]
+struct Linear([u64; 5]);
+
+impl Linear {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float becomes time in this one place; checked to be in range"
+    )]
+    fn parse(text: &str) -> Result<Self, Box<dyn Error>> {
+        let mut all = [0; 5];
+        let mut words = text.split(',');
+        for one in &mut all {
+            let seconds: f64 = words.next().ok_or("cost needs five numbers")?.parse()?;
+            if !(0.0..10.0).contains(&seconds) {
+                return Err("a cost is 0 to 10 seconds".into());
+            }
+            *one = (seconds * 1e15).round() as u64;
+        }
+        Ok(Self(all))
+    }
+}
+
+impl StepCost for Linear {
+    fn step(&self, shape: &BatchShape) -> Nanos {
+        let [t0, t0p, tp, td, tk] = self.0.map(u128::from);
+        let sum = t0
+            + t0p * u128::from(u64::from(shape.prefill_chunks > 0))
+            + tp * u128::from(shape.prefill_tokens)
+            + td * u128::from(shape.decodes)
+            + tk * u128::from(shape.decode_context);
+        Nanos::new(u64::try_from((sum + 500_000) / 1_000_000).unwrap_or(u64::MAX))
+    }
+}
+
 struct Latencies {
     first_token: Spread,
     session: Spread,
@@ -100,6 +139,7 @@ impl Observer for Latencies {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "for print")]
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (path, rest) = args
@@ -113,6 +153,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("times", "1"),
         ("kv_blocks", ""),
         ("fast_forward", "on"),
+        ("cost", ""),
     ]);
     for arg in rest {
         let (key, value) = arg.split_once('=').ok_or("wanted KEY=VALUE")?;
@@ -136,7 +177,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let setup = Setup {
         engine,
-        cost: Arc::new(hardware.cost),
+        cost: match set["cost"] {
+            "" => Arc::new(hardware.cost),
+            text => Arc::new(Linear::parse(text)?),
+        },
         tools: ToolMode::Shared(NonZeroU32::new(8).expect("not zero")),
         horizon: None,
         sample_every: None,
@@ -159,13 +203,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let s = simulate(&setup, policy, load, &mut seen)?;
     println!(
         "{} sessions, {} completed, {:.1} s simulated, {} steps ({} repeated), {} preemptions, \
-         {} tool calls stretched {:.2}x",
+         {} M tokens computed, {:.1} % of prompts hit, {} tool calls stretched {:.2}x",
         s.offered,
         s.completed,
         s.makespan.as_secs(),
         s.counters.steps,
         s.repeated_steps,
         s.counters.preemptions,
+        s.counters.scheduled / 1_000_000,
+        s.counters.hit as f64 * 100.0 / s.counters.prompt as f64,
         s.tool_calls,
         s.tool_stretch().unwrap_or(1.0),
     );
