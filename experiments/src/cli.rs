@@ -36,7 +36,9 @@ Settings of --set:
   engine.head_of_line=stop     or skip: may a waiting turn that fits overtake one that does not
   host.per_step_ms=0.8         CPU time of the engine per step, and per running turn:
   host.per_running_us=4
-  tools.mode=shared            or unlimited: no tool waits for a core
+  tools.mode=shared            calls slow each other on the tool cores; fifo: they queue for as many
+                               workers; unlimited: no tool waits for a core
+  tools.worker_holds=cpu       of fifo: a worker has a call for its CPU time; call: to its end
   metrics.alpha1_tolerance=0.01  how far above T_ideal still meets alpha 1
   run.sample_every_s=1         simulated seconds between rows of samples.parquet
 

@@ -7,6 +7,7 @@ use scheduler::{Config, HeadOfLine, Offload};
 use serde_json::{Value, json};
 use sim::cost::Host;
 use sim::spec::{Catalog, Hardware};
+use sim::tool_cpu::Hold;
 use sim::world::{Setup, ToolMode};
 use units::{Blocks, Bytes, Time, Tokens};
 
@@ -66,11 +67,7 @@ impl Machine {
             fast_forward: true,
         };
         engine.validate().map_err(Failure::bad_input)?;
-        let tools = if settings.unlimited_tools {
-            ToolMode::Unlimited
-        } else {
-            ToolMode::Shared(tool_cores)
-        };
+        let tools = settings.tool_mode(tool_cores).map_err(Failure::bad_input)?;
         Ok(Self {
             setup: Setup {
                 engine,
@@ -116,6 +113,8 @@ impl Machine {
             "tools": {
                 "mode": match self.setup.tools {
                     ToolMode::Shared(_) => "shared",
+                    ToolMode::Fifo(_, Hold::Cpu) => "fifo",
+                    ToolMode::Fifo(_, Hold::Call) => "fifo-calls",
                     ToolMode::Unlimited => "unlimited",
                 },
                 "cores": self.tool_cores,

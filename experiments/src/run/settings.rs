@@ -1,11 +1,15 @@
 //! `--set KEY=VALUE`: settings of the engine, host, tools, metrics and run. Policy keys are left for
 //! [`super::policies`].
 
+use std::num::NonZeroU32;
+
 use scheduler::HeadOfLine;
+use sim::tool_cpu::Hold;
+use sim::world::ToolMode;
 use units::{BlockSize, Nanos};
 
 /// Keys of this module. Their meaning is in `orrery run --help`.
-pub const KEYS: [&str; 13] = [
+pub const KEYS: [&str; 14] = [
     "engine.token_budget",
     "engine.max_running",
     "engine.block_size",
@@ -17,12 +21,24 @@ pub const KEYS: [&str; 13] = [
     "host.per_step_ms",
     "host.per_running_us",
     "tools.mode",
+    "tools.worker_holds",
     "metrics.alpha1_tolerance",
     "run.sample_every_s",
 ];
 
 /// The most tokens or turns that one limit may name: far beyond any engine, and sums stay in 64 bits.
 const COUNT_LIMIT: u64 = 1 << 32;
+
+/// How tool calls share the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tools {
+    /// Calls slow each other down on the cores.
+    Shared,
+    /// Calls queue for as many workers as there are cores.
+    Fifo,
+    /// No call waits for another.
+    Unlimited,
+}
 
 /// Settings that no policy owns.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,8 +63,10 @@ pub struct Settings {
     pub host_per_step: Option<Nanos>,
     /// Host time per running turn; `None`: the usual.
     pub host_per_running: Option<Nanos>,
-    /// Whether tools never wait for a core.
-    pub unlimited_tools: bool,
+    /// How tool calls share the machine.
+    pub tools: Tools,
+    /// How long a worker keeps a call; only [`Tools::Fifo`] has workers.
+    pub worker_holds: Option<Hold>,
     /// How far above `T_ideal` still meets alpha 1.
     pub alpha1_tolerance: f64,
     /// Time between samples.
@@ -69,7 +87,8 @@ impl Default for Settings {
             link_gb_per_s: 32.0,
             host_per_step: None,
             host_per_running: None,
-            unlimited_tools: false,
+            tools: Tools::Shared,
+            worker_holds: None,
             alpha1_tolerance: 0.01,
             sample_every: Nanos::from_millis(1_000),
         }
@@ -86,6 +105,27 @@ pub struct SettingError {
 }
 
 impl Settings {
+    /// What the tools run on, with so many cores or workers.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a setting of workers where there are none.
+    pub fn tool_mode(&self, cores: NonZeroU32) -> Result<ToolMode, SettingError> {
+        match (self.tools, self.worker_holds) {
+            (Tools::Fifo, hold) => Ok(ToolMode::Fifo(cores, hold.unwrap_or(Hold::Cpu))),
+            (Tools::Shared, None) => Ok(ToolMode::Shared(cores)),
+            (Tools::Unlimited, None) => Ok(ToolMode::Unlimited),
+            (_, Some(hold)) => Err(SettingError {
+                key: "tools.worker_holds".to_owned(),
+                value: match hold {
+                    Hold::Cpu => "cpu",
+                    Hold::Call => "call",
+                }
+                .to_owned(),
+                wanted: "nothing, but with tools.mode=fifo",
+            }),
+        }
+    }
+
     /// Sets one key; `Ok(false)` if it is none of [`KEYS`].
     ///
     /// # Errors
@@ -142,11 +182,19 @@ impl Settings {
                 self.host_per_running = Some(span(1e-6, 0.0, 1e6, "microseconds, 0 to 1e6")?);
             }
             "tools.mode" => {
-                self.unlimited_tools = match value {
-                    "shared" => false,
-                    "unlimited" => true,
-                    _ => return Err(bad("shared or unlimited")),
+                self.tools = match value {
+                    "shared" => Tools::Shared,
+                    "fifo" => Tools::Fifo,
+                    "unlimited" => Tools::Unlimited,
+                    _ => return Err(bad("shared, fifo or unlimited")),
                 };
+            }
+            "tools.worker_holds" => {
+                self.worker_holds = Some(match value {
+                    "cpu" => Hold::Cpu,
+                    "call" => Hold::Call,
+                    _ => return Err(bad("cpu or call")),
+                });
             }
             "metrics.alpha1_tolerance" => {
                 self.alpha1_tolerance = number(0.0, 1.0, "a share, 0 to 1")?;
@@ -167,19 +215,8 @@ mod tests {
     #[test]
     fn every_key_can_be_set() {
         let values = [
-            "512",
-            "7",
-            "32",
-            "100",
-            "skip",
-            "false",
-            "16",
-            "25",
-            "1.5",
-            "2",
-            "unlimited",
-            "0.05",
-            "0.5",
+            "512", "7", "32", "100", "skip", "false", "16", "25", "1.5", "2", "fifo", "call",
+            "0.05", "0.5",
         ];
         let mut settings = Settings::default();
         for (key, value) in KEYS.iter().zip(values) {
@@ -198,7 +235,8 @@ mod tests {
                 link_gb_per_s: 25.0,
                 host_per_step: Some(Nanos::new(1_500_000)),
                 host_per_running: Some(Nanos::new(2_000)),
-                unlimited_tools: true,
+                tools: Tools::Fifo,
+                worker_holds: Some(Hold::Call),
                 alpha1_tolerance: 0.05,
                 sample_every: Nanos::from_millis(500),
             }
@@ -213,6 +251,8 @@ mod tests {
             ("engine.token_budget", "-1"),
             ("engine.kv_blocks", "1"),
             ("engine.head_of_line", "stopp"),
+            ("tools.mode", "fifos"),
+            ("tools.worker_holds", "io"),
             ("host.per_step_ms", "NaN"),
             ("run.sample_every_s", "0"),
             ("metrics.alpha1_tolerance", "inf"),
@@ -225,5 +265,33 @@ mod tests {
         }
         assert_eq!(settings, Settings::default());
         assert_eq!(settings.set("order.aging_s", "1"), Ok(false));
+    }
+
+    #[test]
+    fn tools_run_on_what_was_set() {
+        let cores = NonZeroU32::new(3).unwrap();
+        let mode = |pairs: &[(&str, &str)]| {
+            let mut settings = Settings::default();
+            for (key, value) in pairs {
+                assert_eq!(settings.set(key, value), Ok(true), "{key}");
+            }
+            settings.tool_mode(cores)
+        };
+        assert_eq!(mode(&[]), Ok(ToolMode::Shared(cores)));
+        assert_eq!(
+            mode(&[("tools.mode", "unlimited")]),
+            Ok(ToolMode::Unlimited)
+        );
+        let fifo = ("tools.mode", "fifo");
+        assert_eq!(mode(&[fifo]), Ok(ToolMode::Fifo(cores, Hold::Cpu)));
+        assert_eq!(
+            mode(&[("tools.worker_holds", "call"), fifo]),
+            Ok(ToolMode::Fifo(cores, Hold::Call))
+        );
+        let error = mode(&[("tools.worker_holds", "call")]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "setting `tools.worker_holds` is `call` (wanted: nothing, but with tools.mode=fifo)"
+        );
     }
 }
