@@ -65,7 +65,8 @@ impl Workers {
             self.fresh -= 1;
             now
         } else {
-            let Reverse(idle) = self.idle_from.pop().expect("at least one worker");
+            // There is one: every worker that had a call is here.
+            let idle = self.idle_from.pop().map_or(now, |Reverse(at)| at);
             idle.max(now)
         };
         let at = begins + demand.compute();
