@@ -165,6 +165,8 @@ impl Column {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     proptest! {
@@ -172,7 +174,7 @@ mod tests {
         #[test]
         fn it_is_a_map(ops in prop::collection::vec((0_u64..3, 0_u64..40, any::<bool>()), 0..300)) {
             let mut index = Index::default();
-            let mut map: std::collections::BTreeMap<(u64, u64), (u32, u32)> = Default::default();
+            let mut map: BTreeMap<(u64, u64), (u32, u32)> = BTreeMap::new();
             for (block, (lineage, depth, enters)) in (0_u32..).zip(ops) {
                 let ident = Ident::new(lineage, depth);
                 let known = map.get(&(lineage, depth)).copied();
