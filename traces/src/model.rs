@@ -168,6 +168,17 @@ impl Turn {
         (self.prompt + self.output.value).saturating_sub(Tokens(1))
     }
 
+    /// Where the prompt's length comes from.
+    ///
+    /// No field says so: recordings always state it, and whoever draws an output (the generator) draws
+    /// the prompts with it.
+    pub const fn prompt_evidence(&self) -> Evidence {
+        match self.output.evidence {
+            Evidence::Drawn => Evidence::Drawn,
+            Evidence::Recorded | Evidence::Estimated => Evidence::Recorded,
+        }
+    }
+
     /// Time until the last tool of the turn returns, on an idle machine; zero without tools, `None`
     /// while some tool's time is unknown.
     pub fn tool_time(&self) -> Option<Nanos> {

@@ -20,7 +20,8 @@ fn every_preset_can_be_read_and_generates_lawful_sessions() {
                 session
                     .turns
                     .iter()
-                    .all(|t| t.output.evidence == Evidence::Drawn)
+                    .all(|t| (t.output.evidence, t.prompt_evidence())
+                        == (Evidence::Drawn, Evidence::Drawn))
             );
         }
     }

@@ -56,7 +56,7 @@ impl Counts {
 /// Numbers of sessions by what they are and where they come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct EvidenceCounts {
-    /// Prompt lengths; always recorded.
+    /// Prompt lengths; recorded, but in generated sessions.
     pub prompts: Counts,
     /// Output lengths.
     pub outputs: Counts,
@@ -76,7 +76,7 @@ impl EvidenceCounts {
 
     fn note(&mut self, session: &Session) {
         for turn in &session.turns {
-            self.prompts.note(Some(Evidence::Recorded));
+            self.prompts.note(Some(turn.prompt_evidence()));
             self.outputs.note(Some(turn.output.evidence));
             for tool in &turn.tools {
                 self.tool_walls.note(tool.wall.map(|w| w.evidence));
