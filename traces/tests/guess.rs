@@ -3,7 +3,8 @@
 mod common;
 
 use common::{plain_files, recordings};
-use traces::import::{HEAD_BYTES, IMPORTERS, by_name, guess};
+use traces::import::{HEAD_BYTES, IMPORTERS, Recording, by_name, collect, guess};
+use traces::{Header, Session, TraceError, TraceReader, TraceWriter};
 
 /// Which importer each folder of recordings is for, by the end of the files' names.
 const FOLDERS: &[(&str, &str, &str)] = &[
@@ -33,6 +34,36 @@ fn every_recording_is_recognised() {
             seen += 1;
         }
         assert!(seen > 0, "{source} has files");
+    }
+}
+
+/// Import, write, read: nothing is lost or changed on the way through our own format.
+#[test]
+fn every_recording_survives_our_own_format() {
+    let Some(folder) = recordings() else { return };
+    for (source, ending, importer) in FOLDERS {
+        let files = plain_files(&folder.join(source));
+        let mut imported = Vec::new();
+        for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(ending)) {
+            let mut input = &bytes[..];
+            let (sessions, _) = by_name(importer)
+                .unwrap()
+                .read(Recording::new(name, &mut input))
+                .expect(name);
+            imported.extend(sessions);
+        }
+        let sessions = collect(imported);
+        let mut writer = TraceWriter::zstd(Vec::new(), &Header::default(), 1).unwrap();
+        for session in &sessions {
+            writer.write(session).unwrap();
+        }
+        let bytes = writer.finish().unwrap();
+        let again: Result<Vec<Session>, TraceError> = if sessions.is_empty() {
+            Ok(Vec::new())
+        } else {
+            TraceReader::open(&bytes[..]).and_then(Iterator::collect)
+        };
+        assert_eq!(again.expect(source), sessions, "{source}");
     }
 }
 

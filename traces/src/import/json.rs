@@ -14,7 +14,10 @@ use crate::validate::{ARRIVAL_LIMIT, TOKEN_LIMIT};
 /// Parses one value; half surrogate pairs become U+FFFD, as they do in a browser.
 pub(super) fn parse<T: DeserializeOwned>(place: Place, bytes: &[u8]) -> Result<T, TraceError> {
     // Some editors begin UTF-8 with a mark.
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+        Some(rest) if !rest.is_empty() => rest,
+        _ => bytes,
+    };
     let strict = match serde_json::from_slice(bytes) {
         Ok(value) => return Ok(value),
         Err(error) => error,

@@ -68,8 +68,9 @@ pub struct Importer {
     pub looks: &'static str,
     /// Whether a file that begins like this is one. Formats must not overlap: [`guess`] wants one.
     pub recognises: fn(&Head<'_>) -> bool,
-    /// Files beside the recording that the importer asks its [`Folder`] for, as patterns of [`fits`].
-    /// They are parts of the recording and no recordings of their own.
+    /// Files beside the recording that the importer asks its [`Folder`] for, as patterns of [`fits`],
+    /// relative to the recording's folder. One that no importer recognises is a part of the recording
+    /// and need not be complained of; one that is recognised is also a recording of its own.
     pub beside: &'static [&'static str],
     /// Reads one recording, and gives its sessions to the sink as they are complete.
     pub run: fn(Recording<'_>, Sink<'_>) -> Result<ImportReport, TraceError>,

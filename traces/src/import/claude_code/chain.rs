@@ -77,10 +77,6 @@ impl Chain {
         self.compacted = true;
     }
 
-    pub(super) const fn is_side(&self) -> bool {
-        self.side.is_some()
-    }
-
     pub(super) const fn is_empty(&self) -> bool {
         self.calls.is_empty()
     }
@@ -231,7 +227,7 @@ impl Chain {
         let version = self.version.as_deref().unwrap_or("unknown");
         let model = self.model.as_deref().unwrap_or("unknown");
         // A sub-agent has another system prompt and other tools than the main conversation.
-        let kind = if self.is_side() { "side" } else { "main" };
+        let kind = if self.side.is_some() { "side" } else { "main" };
         Some(SharedPrefix {
             group: format!("claude-code/{version}/{model}/{kind}").into(),
             tokens,

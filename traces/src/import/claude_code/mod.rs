@@ -137,6 +137,8 @@ struct Transcript {
     chains: Vec<(Chain, Option<TraceError>)>,
     /// Whether a fault of one conversation spares the others.
     keep_going: bool,
+    /// How many of them are sub-agents.
+    sides: usize,
     /// Index of each conversation by its key.
     by_key: BTreeMap<String, usize>,
     /// Key of the sub-agent that a line belongs to, by the line's uuid.
@@ -210,12 +212,11 @@ impl Transcript {
 
     /// Starts the conversation `key` and gives its index.
     fn open(&mut self, key: String, place: Place, head: &Head) -> usize {
-        let sides = self.chains.iter().filter(|(chain, _)| chain.is_side());
-        let sides = sides.count();
         let side = (!key.is_empty()).then(|| match &head.agent_id {
             Some(agent) => format!("agent-{agent}"),
-            None => format!("side-{}", sides + 1),
+            None => format!("side-{}", self.sides + 1),
         });
+        self.sides += usize::from(side.is_some());
         self.by_key.insert(key, self.chains.len());
         self.chains
             .push((Chain::new(place, side, head.version.clone()), None));

@@ -43,6 +43,8 @@ struct Open {
     prompted: bool,
     thinks: bool,
     tools: Vec<Used>,
+    /// Call ids of the tools.
+    ids: Vec<String>,
     /// Whether something came after it that answers it: its counts are then missing.
     answered: bool,
 }
@@ -151,9 +153,9 @@ impl File {
     /// Forgets the open call: nobody counted its tokens.
     fn lose(&mut self) {
         self.report.skip(Skip::NoUsage);
-        let lost = self.calls.len();
-        self.by_use.retain(|_, (call, ..)| *call != lost);
-        self.open = Open::default();
+        for id in std::mem::take(&mut self.open).ids {
+            self.by_use.remove(&id);
+        }
     }
 
     fn tool_call(&mut self, now: Nanos, payload: Payload) {
@@ -166,6 +168,7 @@ impl File {
         open.tools.push(Used::new(name));
         let tool = open.tools.len() - 1;
         if let Some(id) = payload.call_id {
+            open.ids.push(id.clone());
             self.by_use.insert(id, (call, tool, now));
         }
     }

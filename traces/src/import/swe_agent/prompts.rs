@@ -43,8 +43,13 @@ pub(super) fn prompts(steps: &[(usize, &Step)], history: &[Value]) -> Vec<Prompt
     let opening = answers.first().copied().unwrap_or(history.len());
     // The history lacks the steps that retries replaced: then only its opening can be trusted.
     let by_history = answers.len() + 1 >= steps.len();
-    let sizes: Vec<u64> = history.iter().map(chars_of).collect();
-    let mut grown: u64 = sizes[..opening].iter().sum();
+    // Characters before each message, and before the end.
+    let mut before = vec![0];
+    before.extend(history.iter().scan(0, |sum, message| {
+        *sum += chars_of(message);
+        Some(*sum)
+    }));
+    let mut grown: u64 = before[opening];
     let mut prompts = Vec::with_capacity(steps.len());
     for (nth, (_, step)) in steps.iter().enumerate() {
         let query = step.query.as_deref().or(step.messages.as_deref());
@@ -56,11 +61,7 @@ pub(super) fn prompts(steps: &[(usize, &Step)], history: &[Value]) -> Vec<Prompt
             });
         } else {
             let end = answers.get(nth).copied().unwrap_or(history.len());
-            let chars = if by_history {
-                sizes[..end].iter().sum()
-            } else {
-                grown
-            };
+            let chars = if by_history { before[end] } else { grown };
             prompts.push(Prompt {
                 messages: vec![(0, chars)],
                 seen: false,
