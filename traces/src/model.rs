@@ -170,8 +170,9 @@ impl Turn {
 
     /// Where the prompt's length comes from.
     ///
-    /// No field says so: recordings always state it, and whoever draws an output (the generator) draws
-    /// the prompts with it.
+    /// No field says so: whoever draws an output (the generator) draws the prompts with it, and all
+    /// recordings state them but SWE-agent's. Its prompts are shares of a sum and only its import report
+    /// says that (`estimated_prompts`): here they pass for recorded.
     pub const fn prompt_evidence(&self) -> Evidence {
         match self.output.evidence {
             Evidence::Drawn => Evidence::Drawn,

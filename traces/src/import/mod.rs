@@ -68,9 +68,8 @@ pub struct Importer {
     pub looks: &'static str,
     /// Whether a file that begins like this is one. Formats must not overlap: [`guess`] wants one.
     pub recognises: fn(&Head<'_>) -> bool,
-    /// Files beside the recording that the importer asks its [`Folder`] for, as patterns of [`fits`],
-    /// relative to the recording's folder. One that no importer recognises is a part of the recording
-    /// and need not be complained of; one that is recognised is also a recording of its own.
+    /// The other files of the recording, as patterns of [`fits`], relative to its folder. They are parts
+    /// of it and no recordings of their own. Where two files name each other, either opens the whole.
     pub beside: &'static [&'static str],
     /// Reads one recording, and gives its sessions to the sink as they are complete.
     pub run: fn(Recording<'_>, Sink<'_>) -> Result<ImportReport, TraceError>,

@@ -91,8 +91,9 @@ impl fmt::Debug for Recording<'_> {
 
 /// The files in the folder of a recording. Names are relative to it, with `/` between the parts.
 ///
-/// An importer asks only for names that [`Importer::beside`](super::Importer::beside) lists, so a
-/// caller need not walk the folder before.
+/// An importer asks by pattern, so a caller need not walk the folder before: for the parts of the
+/// recording, which [`Importer::beside`](super::Importer::beside) lists, and, where one recording tells
+/// of another, for those beside it.
 pub trait Folder {
     /// The names that fit `pattern`, sorted: the name itself if such a file exists, or, with one `*`
     /// in the last part, every file of that folder that fits. No match is an empty list.

@@ -26,8 +26,6 @@ pub enum Skip {
     Repeated,
     /// Token counts of a call that no event belongs to.
     UnusedUsage,
-    /// A file that belongs to a recording which another file of the folder opens.
-    Elsewhere,
     /// A model call whose answer the client could not use and asked for again.
     Retry,
 }
@@ -43,7 +41,6 @@ impl fmt::Display for Skip {
             Self::FinalCommand => f.write_str("command after the last model call"),
             Self::Repeated => f.write_str("repeated event"),
             Self::UnusedUsage => f.write_str("token counts without an event"),
-            Self::Elsewhere => f.write_str("part of a recording that another file opens"),
             Self::Retry => f.write_str("model call that was asked again"),
             Self::NotExecuted => f.write_str("command that was not executed"),
         }

@@ -2,8 +2,8 @@
 //! accepted is lawful and survives our own format.
 //!
 //! The corpus is small recordings written by hand, `corpus/<importer>/`, a file each or a folder for
-//! sources of several files. `cargo test` runs a bounded number of inputs; `cargo bolero test -p traces
-//! <target>` gives the same targets to a fuzzer. A failure prints the seed that repeats it.
+//! sources of several files. `cargo test` runs a bounded number of inputs (`BOLERO_RANDOM_ITERATIONS`
+//! sets another). A failure prints the seed that repeats it.
 
 mod corpus;
 mod edit;

@@ -39,7 +39,8 @@ pub const IMPORTER: Importer = Importer {
     name: "codex",
     looks: "JSON lines with `timestamp`, `type` (session_meta, response_item, ...) and `payload`",
     recognises,
-    beside: &[OTHERS],
+    // The others are recordings of their own, and no parts of this one.
+    beside: &[],
     run: |mut recording, sink| {
         let mut folder = recording.folder.take();
         let finish = |mut file: File, name: &str| {

@@ -185,6 +185,14 @@ fn evaluated(
     Ok(calls.finish(&id))
 }
 
+fn missing(file: &str) -> TraceError {
+    TraceError::Missing {
+        place: Place::Document,
+        field: file.to_owned(),
+        wanted: "the other half of the conversation, in the same folder".to_owned(),
+    }
+}
+
 /// A folder with a state and events, of which `input` is the one or the other: its session, or why
 /// there is none.
 fn conversation(
@@ -195,11 +203,6 @@ fn conversation(
 ) -> Result<Result<(Imported, ImportReport), Skip>, TraceError> {
     let place = Place::Document;
     let input = whole(input)?;
-    let missing = |file: &str| TraceError::Missing {
-        place,
-        field: file.to_owned(),
-        wanted: "the other half of the conversation, in the same folder".to_owned(),
-    };
     let state = match shape {
         Shape::State => input.clone(),
         _ => beside(&mut folder, STATE)?.ok_or_else(|| missing(STATE))?,
@@ -223,29 +226,32 @@ fn conversation(
     if shape == Shape::Events {
         calls.listed(&input)?;
     } else {
-        let mut files = names(&mut folder, EVENT_FILES)?;
-        // The number grows a digit after 99,999.
-        files.sort_by_key(|file| (event_number(file), file.clone()));
-        if files.is_empty() {
-            // Then the conversation is read where its events are.
-            if names(&mut folder, EVENTS)?.is_empty() {
-                return Err(missing(EVENT_FILES));
-            }
-            return Ok(Err(Skip::Elsewhere));
-        }
-        for file in files {
-            let bytes = beside(&mut folder, &file)?.ok_or_else(|| missing(&file))?;
-            let event: Event = json::parse(place, &bytes).map_err(|e| within(&file, e))?;
-            calls
-                .event(place, &String::new, &event)
-                .map_err(|e| within(&file, e))?;
-        }
+        calls.beside(&mut folder)?;
     }
     let session = calls.finish(state.id.as_deref().unwrap_or(name));
     Ok(session.ok_or(Skip::NoCalls))
 }
 
 impl Building {
+    /// Takes the events in the folder: a file each, or all in one.
+    fn beside(&mut self, folder: &mut Option<&mut dyn Folder>) -> Result<(), TraceError> {
+        let mut files = names(folder, EVENT_FILES)?;
+        if files.is_empty() {
+            let listed = beside(folder, EVENTS)?.ok_or_else(|| missing(EVENT_FILES))?;
+            return self.listed(&listed).map_err(|e| within(EVENTS, e));
+        }
+        // The number grows a digit after 99,999.
+        files.sort_by_key(|file| (event_number(file), file.clone()));
+        for file in files {
+            let bytes = beside(folder, &file)?.ok_or_else(|| missing(&file))?;
+            let event: Event =
+                json::parse(Place::Document, &bytes).map_err(|e| within(&file, e))?;
+            self.event(Place::Document, &String::new, &event)
+                .map_err(|e| within(&file, e))?;
+        }
+        Ok(())
+    }
+
     fn listed(&mut self, bytes: &[u8]) -> Result<(), TraceError> {
         let (Listed::Bare(events) | Listed::Named { events }) =
             json::parse(Place::Document, bytes)?;
