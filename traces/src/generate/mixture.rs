@@ -1,7 +1,7 @@
 //! A mixture of lognormals, made to be drawn from by its quantiles.
 //!
-//! Why: a quantile of a mixture has no closed form. Those at a row of scores are found once; every
-//! other lies between two of them, and two or three of Newton's steps away.
+//! Why: a quantile of a mixture has no closed form. Those at a row of scores are found once, with
+//! their slopes; every other lies on a cubic between two of them, one or two of Newton's steps away.
 
 use super::dist::{MOST_SCORE, share_of};
 
@@ -13,8 +13,11 @@ const STEPS: f64 = 8.0;
 pub struct Mixture {
     /// `(weight, mu, sigma)`; the weights sum to 1.
     parts: Vec<(f64, f64, f64)>,
-    /// Logarithms of the quantiles at scores from `-MOST_SCORE` on, `1 / STEPS` apart.
-    knots: Vec<f64>,
+    /// Logarithms of the quantiles at scores from `-MOST_SCORE` on, `1 / STEPS` apart, and their
+    /// slopes: by how much they rise from one such score to the next, at that slope.
+    knots: Vec<(f64, f64)>,
+    /// Newton's last step is at most this long: what is left is its square or so.
+    close: f64,
 }
 
 impl Mixture {
@@ -25,7 +28,9 @@ impl Mixture {
         for (weight, _, _) in &mut parts {
             *weight /= sum;
         }
+        let narrowest = parts.iter().map(|(_, _, sigma)| *sigma);
         let mut mixture = Self {
+            close: 1e-6 * narrowest.fold(1.0, f64::min),
             parts,
             knots: Vec::new(),
         };
@@ -34,7 +39,9 @@ impl Mixture {
             .take_while(|z| *z < MOST_SCORE + 1.0 / STEPS)
             .map(|z| {
                 let (low, high) = mixture.bracket(z);
-                mixture.solve(z, low, high, low.midpoint(high))
+                let ln = mixture.solve(z, low, high, low.midpoint(high));
+                let bell = libm::exp(-0.5 * z * z) / libm::sqrt(std::f64::consts::TAU);
+                (ln, bell / mixture.density_ln(ln) / STEPS)
             })
             .collect();
         mixture
@@ -63,8 +70,14 @@ impl Mixture {
         )]
         let before = steps as usize;
         let ends = (self.knots.get(before), self.knots.get(before + 1));
-        if let (Some(&low), Some(&high)) = ends {
-            let start = low + (high - low) * steps.fract();
+        if let (Some(&(low, rise)), Some(&(high, end_rise))) = ends {
+            let start = cubic(steps.fract(), (low, rise), (high, end_rise));
+            // Where hardly any values lie the slopes are huge, and the cubic overshoots.
+            let start = if start >= low && start <= high {
+                start
+            } else {
+                low.midpoint(high)
+            };
             return self.solve(z, low, high, start);
         }
         let (low, high) = self.bracket(z);
@@ -81,8 +94,6 @@ impl Mixture {
 
     /// Newton's steps from `at`, and halving where one would leave the bracket.
     fn solve(&self, z: f64, mut low: f64, mut high: f64, mut at: f64) -> f64 {
-        // A billionth of a time in seconds is a nanosecond.
-        const CLOSE: f64 = 1e-10;
         let target = share_of(z);
         for _ in 0..100 {
             let over = self.share_below_ln(at) - target;
@@ -92,12 +103,13 @@ impl Mixture {
                 low = at;
             }
             let newton = at - over / self.density_ln(at);
-            let next = if newton > low && newton < high {
-                newton
+            // Halving leaves an error as long as its step, Newton's one as long as the square of it.
+            let (next, close) = if newton > low && newton < high {
+                (newton, self.close)
             } else {
-                low.midpoint(high)
+                (low.midpoint(high), 1e-12)
             };
-            if (next - at).abs() < CLOSE {
+            if (next - at).abs() < close {
                 return next;
             }
             at = next;
@@ -113,4 +125,12 @@ impl Mixture {
         });
         densities.sum::<f64>() / libm::sqrt(std::f64::consts::TAU)
     }
+}
+
+/// The cubic at `t` from 0 to 1 that has these values and slopes at the ends (Hermite).
+fn cubic(t: f64, (low, rise): (f64, f64), (high, end_rise): (f64, f64)) -> f64 {
+    let u = 1.0 - t;
+    let line = low * u + high * t;
+    let (bend, end_bend) = (rise - (high - low), (high - low) - end_rise);
+    line + t * u * (bend * u + end_bend * t)
 }
