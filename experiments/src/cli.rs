@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::trace::args::TraceArgs;
+use crate::run::arrivals::ArrivalKind;
+use crate::trace::args::{OnBad, TraceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -41,10 +42,12 @@ Settings of --set:
   tools.worker_holds=cpu       of fifo: a worker has a call for its CPU time; call: to its end
   metrics.alpha1_tolerance=0.01  how far above T_ideal still meets alpha 1
   run.sample_every_s=1         simulated seconds between rows of samples.parquet
+  workload.seed=1              of the sessions of a generated workload; runs of all seeds meet the same
 
 Examples:
   orrery run --rate 0.1,0.2,0.4 --sessions 1000 --format csv > rates.csv
   orrery run --workload my-sessions.jsonl.zst --gpu h200-sxm --tool-cores 32
+  orrery run --workload ilr-2 --rate 0.2 --arrivals gamma:1.2
   zstdcat big.jsonl.zst | head -100 | orrery run --workload -
   orrery run --policy mars --set admission.window_max=20 --set engine.kv_blocks=8000
 
@@ -123,8 +126,9 @@ pub struct RunArgs {
     )]
     pub rate: String,
 
-    /// How sessions arrive at that rate.
-    #[arg(long, default_value = "fixed")]
+    /// How sessions arrive at that rate: fixed, poisson, gamma:CV (coefficient of variation of the
+    /// gaps), burst:N (so many at once), recorded (stretched to the rate), clients:MIX.
+    #[arg(long, default_value = "fixed", value_name = "KIND")]
     pub arrivals: ArrivalKind,
 
     /// Sessions to offer. More than the workload has: its sessions come again, in a new order.
@@ -161,10 +165,15 @@ pub struct RunArgs {
 /// Flags that `orrery run` and `orrery race` share.
 #[derive(Clone, Debug, Args)]
 pub struct CommonArgs {
-    /// A bundled workload (`bundled` is the default one), a trace file (plain or zstd), or `-` for
-    /// stdin.
+    /// A bundled workload (`bundled` is the default one), a generator's preset or .toml description
+    /// (makes as many sessions as are offered), a trace file (plain or zstd), or `-` for stdin.
     #[arg(long, default_value = "bundled", value_name = "NAME|FILE")]
     pub workload: String,
+
+    /// What to do about a session of a trace file that cannot be read; those skipped are counted in
+    /// the manifest.
+    #[arg(long, default_value = "fail")]
+    pub on_bad_session: OnBad,
 
     /// The GPU (`orrery hardware list`).
     #[arg(long, default_value = "h100-nvl", value_name = "NAME")]
@@ -287,8 +296,9 @@ pub struct RaceArgs {
     )]
     pub rate: String,
 
-    /// How sessions arrive at that rate.
-    #[arg(long, default_value = "poisson")]
+    /// How sessions arrive at that rate: fixed, poisson, gamma:CV (coefficient of variation of the
+    /// gaps), burst:N (so many at once), recorded (stretched to the rate), clients:MIX.
+    #[arg(long, default_value = "poisson", value_name = "KIND")]
     pub arrivals: ArrivalKind,
 
     /// Sessions to offer per run.
@@ -316,15 +326,6 @@ pub struct RaceArgs {
     /// Workload, machine, metrics and output.
     #[command(flatten)]
     pub common: CommonArgs,
-}
-
-/// How sessions arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ArrivalKind {
-    /// Evenly: session i at i / rate.
-    Fixed,
-    /// With exponential gaps.
-    Poisson,
 }
 
 /// How results are printed.

@@ -46,7 +46,7 @@ pub(super) fn limits(plan: &Plan) -> Result<Vec<Limits>, Failure> {
         .map(|&rate| {
             let (mut isolated, mut bounds) = (Vec::new(), Vec::new());
             for &seed in &plan.seeds {
-                let order = plan.workload.order(seed, plan.sessions);
+                let order = plan.order(seed);
                 let alone: Vec<f64> = order.iter().filter_map(|&i| ideals[i as usize]).collect();
                 isolated.extend(mean(&alone));
                 let times = plan.times(rate, seed)?;

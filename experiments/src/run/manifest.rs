@@ -8,7 +8,6 @@ use super::directory::Written;
 use super::plan::Plan;
 use super::recorder::Rows;
 use crate::SEMANTICS;
-use crate::cli::ArrivalKind;
 use crate::report::RunReport;
 use sim::world::Summary;
 use units::Time;
@@ -43,10 +42,7 @@ pub fn config(plan: &Plan, case: Case) -> Value {
         "policy_toml": policy.toml(),
         "trace_blake3": plan.workload.digest,
         "rate_per_s": case.rate_per_s,
-        "arrivals": match plan.arrivals {
-            ArrivalKind::Fixed => "fixed",
-            ArrivalKind::Poisson => "poisson",
-        },
+        "arrivals": plan.arrivals.to_string(),
         "sessions": plan.sessions,
         "seed": case.seed,
         "alphas": alphas,
@@ -204,8 +200,14 @@ fn text(plan: &Plan, case: Case, kept: &Kept, totals: &Value) -> anyhow::Result<
             "sessions_in_file": in_file,
             "sessions_offered_at_most": plan.sessions,
             "cycles_through_the_file": plan.sessions.div_ceil(in_file.max(1)),
-            "order": "drawn for each cycle from the random stream (seed, session_order, cycle)",
+            "order": if plan.recorded.is_some() {
+                "as recorded, by arrival"
+            } else {
+                "drawn for each cycle from the random stream (seed, session_order, cycle)"
+            },
             "numbers_in_file": plan.workload.evidence,
+            "sessions_dropped": plan.workload.dropped.count,
+            "dropped_because": plan.workload.dropped.because,
         },
         "hardware_evidence": plan.machine.evidence(),
         "definitions": {

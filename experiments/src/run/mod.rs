@@ -5,6 +5,7 @@
 //! Why: the demo and the race are the same with another plan.
 //! Limits: a run's records are in memory until it ends; runs in parallel add up.
 
+pub mod arrivals;
 pub mod columns;
 pub mod decisions;
 pub mod directory;
@@ -125,11 +126,7 @@ pub fn execute(plan: &Plan, interrupt: &Interrupt) -> Result<Vec<Result<Done, Fa
         .build()
         .map_err(Failure::bad_input)?;
     let cases = cases(plan);
-    let orders: Vec<Vec<u32>> = plan
-        .seeds
-        .iter()
-        .map(|&seed| plan.workload.order(seed, plan.sessions))
-        .collect();
+    let orders: Vec<Vec<u32>> = plan.seeds.iter().map(|&seed| plan.order(seed)).collect();
     let mut offered = vec![false; plan.workload.sessions.len()];
     for &index in orders.iter().flatten() {
         offered[index as usize] = true;

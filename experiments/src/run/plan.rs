@@ -6,20 +6,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use sim::arrivals::{Arrivals, Times};
+use sim::arrivals::{Recorded, Times};
 use units::{Nanos, Time};
 
+use super::arrivals::ArrivalKind;
 use super::limits;
 use super::machine::Machine;
 use super::manifest::Case;
 use super::policies::{self, Chosen};
 use super::settings::Settings;
-use super::workload::Workload;
-use crate::cli::{ArrivalKind, Format, RunArgs};
+use super::workload::{Loading, Workload};
+use crate::cli::{Format, RunArgs};
 use crate::failure::Failure;
 use crate::metrics::Alpha;
 use crate::perfetto;
 use crate::report::{Judge, Which};
+use crate::trace::made::Make;
 
 /// More sessions than this in one run would not fit a workstation's memory.
 const SESSIONS_LIMIT: u64 = 10_000_000;
@@ -42,6 +44,8 @@ pub struct Plan {
     pub rates: Vec<f64>,
     /// How they arrive.
     pub arrivals: ArrivalKind,
+    /// The workload's own arrivals, if those are wanted.
+    pub recorded: Option<Arc<Recorded>>,
     /// How many are offered.
     pub sessions: usize,
     /// Of the order of sessions, and of Poisson arrivals.
@@ -70,7 +74,9 @@ impl Plan {
     /// # Errors
     /// Bad input, with the flag, its value and what it may be.
     pub fn new(args: &RunArgs) -> Result<Self, Failure> {
-        Self::with(args, |name| Workload::load(name).map(Arc::new))
+        Self::with(args, |name, loading| {
+            Workload::load(name, loading).map(Arc::new)
+        })
     }
 
     /// The plan of these arguments, with the workload from `load`, which is given its name: for many
@@ -80,7 +86,7 @@ impl Plan {
     /// As [`Plan::new`], and what `load` says.
     pub fn with(
         args: &RunArgs,
-        load: impl FnOnce(&str) -> Result<Arc<Workload>, Failure>,
+        load: impl FnOnce(&str, Loading) -> Result<Arc<Workload>, Failure>,
     ) -> Result<Self, Failure> {
         let common = &args.common;
         let mut settings = Settings::default();
@@ -148,9 +154,19 @@ impl Plan {
             &settings,
         )?;
         machine.setup.engine.log_decisions = common.decisions;
+        let loading = Loading {
+            make: Make {
+                sessions: sessions as u64,
+                seed: settings.workload_seed,
+            },
+            on_bad: common.on_bad_session,
+        };
+        let workload = load(&common.workload, loading)?;
+        let recorded = args.arrivals.recorded(&workload, sessions)?;
         let plan = Self {
             policies,
-            workload: load(&common.workload)?,
+            workload,
+            recorded,
             rates,
             arrivals: args.arrivals,
             sessions,
@@ -196,11 +212,21 @@ impl Plan {
     /// # Errors
     /// Bad input: a rate at which nothing sensible arrives.
     pub fn times(&self, rate_per_s: f64, seed: u64) -> Result<Times, Failure> {
-        let arrivals = match self.arrivals {
-            ArrivalKind::Fixed => Arrivals::Fixed { rate_per_s },
-            ArrivalKind::Poisson => Arrivals::Poisson { rate_per_s },
-        };
+        let arrivals = self.arrivals.at(rate_per_s, self.recorded.as_deref());
         arrivals.times(seed).map_err(Failure::bad_input)
+    }
+
+    /// The sessions to offer, as indices: drawn from the seed, or as they were recorded.
+    pub fn order(&self, seed: u64) -> Vec<u32> {
+        match &self.recorded {
+            Some(recorded) => recorded
+                .order()
+                .iter()
+                .copied()
+                .take(self.sessions)
+                .collect(),
+            None => self.workload.order(seed, self.sessions),
+        }
     }
 
     /// Refuses a load that no clock of 2^64 ns can hold, or that would be sampled forever.

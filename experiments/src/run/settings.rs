@@ -9,7 +9,7 @@ use sim::world::ToolMode;
 use units::{BlockSize, Nanos};
 
 /// Keys of this module. Their meaning is in `orrery run --help`.
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 15] = [
     "engine.token_budget",
     "engine.max_running",
     "engine.block_size",
@@ -24,6 +24,7 @@ pub const KEYS: [&str; 14] = [
     "tools.worker_holds",
     "metrics.alpha1_tolerance",
     "run.sample_every_s",
+    "workload.seed",
 ];
 
 /// The most tokens or turns that one limit may name: far beyond any engine, and sums stay in 64 bits.
@@ -71,6 +72,8 @@ pub struct Settings {
     pub alpha1_tolerance: f64,
     /// Time between samples.
     pub sample_every: Nanos,
+    /// Seed of a generated workload's sessions.
+    pub workload_seed: u64,
 }
 
 impl Default for Settings {
@@ -91,6 +94,7 @@ impl Default for Settings {
             worker_holds: None,
             alpha1_tolerance: 0.01,
             sample_every: Nanos::from_millis(1_000),
+            workload_seed: 1,
         }
     }
 }
@@ -202,6 +206,10 @@ impl Settings {
             "run.sample_every_s" => {
                 self.sample_every = span(1.0, 1e-3, 1e7, "seconds, 0.001 to 1e7")?;
             }
+            "workload.seed" => {
+                let wanted = "a whole number, 0 to 2^64 - 1";
+                self.workload_seed = value.parse().map_err(|_| bad(wanted))?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -216,7 +224,7 @@ mod tests {
     fn every_key_can_be_set() {
         let values = [
             "512", "7", "32", "100", "skip", "false", "16", "25", "1.5", "2", "fifo", "call",
-            "0.05", "0.5",
+            "0.05", "0.5", "9",
         ];
         let mut settings = Settings::default();
         for (key, value) in KEYS.iter().zip(values) {
@@ -239,6 +247,7 @@ mod tests {
                 worker_holds: Some(Hold::Call),
                 alpha1_tolerance: 0.05,
                 sample_every: Nanos::from_millis(500),
+                workload_seed: 9,
             }
         );
     }

@@ -10,7 +10,8 @@ use traces::{Evidence, Header, Session, TraceWriter};
 
 use crate::failure::Failure;
 use crate::trace::args::OnBad;
-use crate::trace::input::Input;
+use crate::trace::input::{Dropped, Input};
+use crate::trace::made::Make;
 
 pub use crate::trace::input::DEFAULT;
 
@@ -27,6 +28,20 @@ pub struct Workload {
     pub digest: String,
     /// Where its numbers come from.
     pub evidence: EvidenceCounts,
+    /// Whether its sessions were made from a description, so that there are as many as are offered.
+    pub made: bool,
+    /// Sessions that cannot be read and were left out.
+    pub dropped: Dropped,
+}
+
+/// How to load a workload.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Loading {
+    /// How many sessions of a description, and from which seed: one of its own, so that every run
+    /// seed, rate and policy meets the same sessions.
+    pub make: Make,
+    /// What to do about a session of a file that cannot be read.
+    pub on_bad: OnBad,
 }
 
 /// Numbers by where they come from.
@@ -97,19 +112,24 @@ impl EvidenceCounts {
 }
 
 impl Workload {
-    /// The workload called `name`: a bundled one, a file, or `-` for stdin.
+    /// The workload called `name`: a bundled one, a generator's preset or `.toml` description, a trace
+    /// file, or `-` for stdin.
     ///
     /// # Errors
     /// Bad input: no such workload, or a trace that cannot be used, with the line.
-    pub fn load(name: &str) -> Result<Self, Failure> {
-        let input = Input::open(name)?;
+    pub fn load(name: &str, loading: Loading) -> Result<Self, Failure> {
+        let (input, made) = Input::open_or_make(name, loading.make)?;
         let header = input.header.clone();
         let mut sessions = Vec::new();
-        input.each(OnBad::Fail, |session| {
+        let dropped = input.each(loading.on_bad, |session| {
             sessions.push(session);
             Ok(())
         })?;
-        Self::new(name, header, sessions)
+        Ok(Self {
+            made,
+            dropped,
+            ..Self::new(name, header, sessions)?
+        })
     }
 
     /// A workload of these sessions.
@@ -128,6 +148,8 @@ impl Workload {
             sessions: sessions.into_iter().map(Arc::new).collect(),
             digest,
             evidence,
+            made: false,
+            dropped: Dropped::default(),
         })
     }
 
@@ -191,7 +213,7 @@ mod tests {
 
     #[test]
     fn each_cycle_offers_every_session_once_in_its_own_order() {
-        let workload = Workload::load("bundled").unwrap();
+        let workload = Workload::load("bundled", Loading::default()).unwrap();
         let n = workload.sessions.len();
         let order = workload.order(1, 2 * n + 5);
         assert_eq!(order.len(), 2 * n + 5);
@@ -209,13 +231,30 @@ mod tests {
     }
 
     #[test]
+    fn more_made_sessions_do_not_move_those_before() {
+        let load = |sessions, seed| {
+            let make = Make { sessions, seed };
+            let loading = Loading {
+                make,
+                ..Loading::default()
+            };
+            Workload::load("ilr-2", loading).unwrap()
+        };
+        let (few, many, other) = (load(3, 1), load(5, 1), load(3, 2));
+        assert!(few.made && few.sessions.len() == 3);
+        assert_eq!(few.sessions, many.sessions[..3]);
+        assert_ne!(few.digest, other.digest);
+        assert_eq!(few.evidence.tool_walls.recorded, 0);
+    }
+
+    #[test]
     fn compression_does_not_change_the_digest() {
-        let named = Workload::load("swebench-mini").unwrap();
+        let named = Workload::load("swebench-mini", Loading::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plain.jsonl");
         let plain = std::fs::File::create(&path).unwrap();
         zstd::stream::copy_decode(traces::bundled::SWEBENCH_MINI, plain).unwrap();
-        let copy = Workload::load(path.to_str().unwrap()).unwrap();
+        let copy = Workload::load(path.to_str().unwrap(), Loading::default()).unwrap();
         assert_eq!(copy.header, named.header);
         assert_eq!(copy.digest, named.digest);
         assert_eq!(copy.evidence.tool_cpus.recorded, 0);

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 use anyhow::anyhow;
 use policies::{PRESETS, PolicySpec};
-use traces::bundled;
+use traces::generate::PRESETS as PRESETS_MADE;
+use traces::{bundled, generate};
 
 use crate::cli::{ListWhat, PoliciesWhat};
 use crate::failure::Failure;
@@ -78,7 +79,22 @@ pub fn workloads(what: &ListWhat) -> Result<(), Failure> {
         ListWhat::List => {
             let mut text = String::new();
             for name in bundled::NAMES {
-                text.push_str(&about(name, &Workload::load(name)?));
+                text.push_str(&about(
+                    name,
+                    &Workload::load(name, workload::Loading::default())?,
+                ));
+            }
+            text.push_str("\nMade from a description, as many sessions as a run offers:\n");
+            let width = PRESETS_MADE
+                .iter()
+                .map(|(name, _)| name.len())
+                .max()
+                .unwrap_or(0);
+            for (name, _) in PRESETS_MADE {
+                let about = generate::preset(name)
+                    .map(|spec| spec.about)
+                    .unwrap_or_default();
+                let _ = writeln!(text, "  {name:<width$}  {about}");
             }
             text.push_str(
                 "\nAny trace file works too: `orrery run --workload FILE` (JSON Lines, plain or \

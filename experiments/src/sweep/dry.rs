@@ -114,7 +114,7 @@ fn calibrate(grid: &Grid, job: &Job, interrupt: &Interrupt) -> Option<f64> {
         out: None,
         ..plan.clone()
     };
-    let order = plan.workload.order(job.case.seed, plan.sessions);
+    let order = plan.order(job.case.seed);
     let ideals = Ideals::known(vec![None; plan.workload.sessions.len()]);
     let progress = Progress::new(0, true);
     let done = run::guarded(&plan, job.case, || {

@@ -272,7 +272,7 @@ impl State<'_> {
                 });
             }
         };
-        let order = plan.workload.order(job.case.seed, plan.sessions);
+        let order = plan.order(job.case.seed);
         let done = run::guarded(plan, job.case, || {
             run::one(
                 plan,

@@ -13,7 +13,7 @@ use anyhow::anyhow;
 use super::cell::{Cell, arguments, blame};
 use super::file::{Axis, Key, SweepFile};
 use crate::failure::Failure;
-use crate::run::workload::Workload;
+use crate::run::workload::{Loading, Workload};
 use crate::run::{Case, Plan, manifest};
 
 /// More runs than this are a mistake.
@@ -67,7 +67,7 @@ pub fn grid(file: &SweepFile) -> Result<Grid, Failure> {
             cells.len() as u128 * in_lists as u128
         )));
     }
-    let mut workloads: BTreeMap<String, Arc<Workload>> = BTreeMap::new();
+    let mut workloads: Workloads = BTreeMap::new();
     let mut grid = Grid {
         plans: Vec::new(),
         jobs: Vec::new(),
@@ -181,17 +181,20 @@ fn plan(
     file: &SweepFile,
     lists: &[&Axis],
     cell: &Cell<'_>,
-    workloads: &mut BTreeMap<String, Arc<Workload>>,
+    workloads: &mut Workloads,
 ) -> Result<Plan, Failure> {
     let args = arguments(file, lists, cell)?;
     let mut loading = false;
-    let load = |name: &str| {
-        if let Some(known) = workloads.get(name) {
+    let load = |name: &str, how: Loading| {
+        let recorded = (name.to_owned(), None);
+        let made = (name.to_owned(), Some(how));
+        if let Some(known) = workloads.get(&recorded).or_else(|| workloads.get(&made)) {
             return Ok(Arc::clone(known));
         }
         loading = true;
-        let loaded = Arc::new(load(file, name)?);
-        workloads.insert(name.to_owned(), Arc::clone(&loaded));
+        let loaded = Arc::new(load(file, name, how)?);
+        let key = if loaded.made { made } else { recorded };
+        workloads.insert(key, Arc::clone(&loaded));
         loading = false;
         Ok(loaded)
     };
@@ -205,14 +208,17 @@ fn plan(
     })
 }
 
-fn load(file: &SweepFile, name: &str) -> Result<Workload, Failure> {
+/// Workloads by name; those made from a description by how many sessions and which seed, too.
+type Workloads = BTreeMap<(String, Option<Loading>), Arc<Workload>>;
+
+fn load(file: &SweepFile, name: &str, loading: Loading) -> Result<Workload, Failure> {
     if name == "-" {
         return Err(Failure::bad_input(anyhow!(
             "stdin is no workload of a sweep, which may be started again\nhint: write it to a file"
         )));
     }
     let path = file.beside(name);
-    let mut workload = Workload::load(&path.to_string_lossy())?;
+    let mut workload = Workload::load(&path.to_string_lossy(), loading)?;
     // As it was written: the same wherever the sweep runs.
     name.clone_into(&mut workload.name);
     Ok(workload)

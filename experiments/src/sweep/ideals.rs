@@ -68,7 +68,7 @@ pub fn offered<'a>(plan: &Plan, jobs: impl IntoIterator<Item = &'a Job>) -> Vec<
     seeds.sort_unstable();
     seeds.dedup();
     for seed in seeds {
-        for index in plan.workload.order(seed, plan.sessions) {
+        for index in plan.order(seed) {
             offered[index as usize] = true;
         }
     }

@@ -14,6 +14,8 @@ in .zst is compressed. A file appears complete or not at all.
 Examples:
   orrery trace import ~/.claude/projects -o mine.jsonl.zst
   orrery trace stats mine.jsonl.zst
+  orrery trace generate ilr-2 --sessions 400 --seed 1 -o ilr-2.jsonl.zst
+  orrery trace export mine.jsonl.zst --to mooncake -o mine-mooncake.jsonl
   orrery trace stats mine.jsonl.zst --svg mine.svg
   orrery trace check mine.jsonl.zst --gpu h200-nvl --model llama-3.1-8b
   orrery trace fill mine.jsonl.zst --seed 1 -o filled.jsonl.zst
@@ -36,6 +38,10 @@ pub struct TraceArgs {
 pub enum TraceWhat {
     /// Make a trace of agents' own recordings (Claude Code, SWE-agent, Codex and others).
     Import(Box<ImportArgs>),
+    /// Draw a synthetic workload from a description, and hold it against its targets.
+    Generate(GenerateArgs),
+    /// Write a trace in another simulator's format.
+    Export(ExportArgs),
     /// Describe traces: sessions, tokens, reuse, tool times, and where the numbers come from.
     Stats(StatsArgs),
     /// Check a trace line by line, and say what would keep or trouble a run.
@@ -51,7 +57,7 @@ pub enum TraceWhat {
 }
 
 /// What to do about a line of a trace that cannot be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum OnBad {
     /// Stop with the line and field.
     #[default]
@@ -149,6 +155,7 @@ Quantiles are exact, linear between order statistics. What is not known is n/a a
 Examples:
   orrery trace stats mine.jsonl.zst
   orrery trace stats bundled mine.jsonl.zst --svg both.svg
+  orrery trace stats ilr-1 ilr-2 ilr-3 ilr-4 --sessions 1000 --svg regimes.svg
   orrery trace stats mine.jsonl.zst --format json | jq '.traces[0].tools[] | [.name, .wall_s.p50]'
   orrery trace stats *.jsonl.zst --format csv > stats.csv";
 
@@ -156,7 +163,7 @@ Examples:
 #[derive(Clone, Debug, Args)]
 #[command(after_help = STATS_EXAMPLES)]
 pub struct StatsArgs {
-    /// Traces to describe.
+    /// Traces to describe; generator presets and .toml descriptions too.
     #[arg(required = true, value_name = "TRACE")]
     pub traces: Vec<String>,
 
@@ -171,6 +178,24 @@ pub struct StatsArgs {
     /// What to do about a line that cannot be read.
     #[arg(long, default_value = "fail")]
     pub on_bad_session: OnBad,
+
+    /// How many sessions to draw of a description.
+    #[arg(
+        long,
+        default_value = "400",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
+    pub sessions: String,
+
+    /// Seed of a description's draws.
+    #[arg(
+        long,
+        default_value = "1",
+        value_name = "SEED",
+        allow_hyphen_values = true
+    )]
+    pub seed: String,
 }
 
 const CHECK_EXAMPLES: &str = "\
@@ -375,6 +400,95 @@ pub struct ScaleArgs {
     pub turns: String,
 
     /// Where the trace goes.
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+const GENERATE_EXAMPLES: &str = "\
+A description is a preset (`orrery workloads list`) or a TOML file (traces/GENERATE.md). Session i depends
+on the description, the seed and i alone. Every number is marked drawn. On stderr: each statistic that the
+description wants against what was made, and T_ideal, the latency of a session alone on the machine.
+
+Examples:
+  orrery trace generate ilr-2 --sessions 400 --seed 1 -o ilr-2.jsonl.zst
+  orrery trace generate mine.toml -o mine.jsonl --report mine-report.json
+  orrery trace generate swebench --sessions 1000 --seed 7 | orrery trace stats -
+  orrery run --workload ilr-2 --sessions 400        the same sessions, without a file";
+
+/// Flags of `orrery trace generate`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = GENERATE_EXAMPLES)]
+pub struct GenerateArgs {
+    /// A preset or a .toml file.
+    #[arg(value_name = "PRESET|FILE.toml")]
+    pub description: String,
+
+    /// How many sessions.
+    #[arg(
+        short = 'n',
+        long,
+        default_value = "400",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
+    pub sessions: String,
+
+    /// Seed of all draws.
+    #[arg(
+        long,
+        default_value = "1",
+        value_name = "SEED",
+        allow_hyphen_values = true
+    )]
+    pub seed: String,
+
+    /// The GPU of `T_ideal` (`orrery hardware list`).
+    #[arg(long, default_value = "h100-nvl", value_name = "NAME")]
+    pub gpu: String,
+
+    /// The model of `T_ideal`.
+    #[arg(long, default_value = "qwen3-coder-30b-a3b", value_name = "NAME")]
+    pub model: String,
+
+    /// CPU cores of the tools for `T_ideal`.
+    #[arg(
+        long,
+        default_value = "8",
+        value_name = "N",
+        allow_hyphen_values = true
+    )]
+    pub tool_cores: String,
+
+    /// Write targets and what was achieved into this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+
+    /// Where the trace goes.
+    #[command(flatten)]
+    pub out: OutArgs,
+}
+
+const EXPORT_EXAMPLES: &str = "\
+Formats: agentic-mooncake, azure-llm, inference-lab, mooncake. `orrery trace import` reads them back. What a
+format cannot hold is counted on stderr; a number that it needs and the trace does not have is an error.
+
+Examples:
+  orrery trace export mine.jsonl.zst --to mooncake -o mine-mooncake.jsonl
+  orrery trace export bundled --to inference-lab > sessions.jsonl";
+
+/// Flags of `orrery trace export`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct ExportArgs {
+    /// The trace.
+    #[arg(value_name = "TRACE")]
+    pub trace: String,
+
+    /// The format.
+    #[arg(long, value_name = "FORMAT")]
+    pub to: String,
+
+    /// Where the file goes; it is not compressed.
     #[command(flatten)]
     pub out: OutArgs,
 }

@@ -8,10 +8,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use traces::generate::PRESETS;
 use traces::validate::Ids;
 use traces::{Header, Session, TraceError, TraceReader, bundled};
 
 use super::args::OnBad;
+use super::made::{self, Make};
 use crate::failure::{Failure, did_you_mean, nearest};
 
 /// The bundled workload that is meant when none is named.
@@ -34,6 +36,7 @@ pub struct Input {
 enum Sessions {
     File(Box<TraceReader<'static>>),
     Memory(std::vec::IntoIter<Session>),
+    Made(Box<dyn Iterator<Item = Session> + Send>),
 }
 
 impl fmt::Debug for Input {
@@ -96,6 +99,30 @@ impl Input {
     /// # Errors
     /// Bad input: no such trace, or a file that is none.
     pub fn open(name: &str) -> Result<Self, Failure> {
+        if made::spec(name)?.is_some() {
+            return Err(Failure::bad_input(anyhow!(
+                "`{name}` describes a workload and is no trace\nhint: `orrery trace generate {name} \
+                 -o FILE` makes one"
+            )));
+        }
+        Self::recorded(name)
+    }
+
+    /// As [`Input::open`]; also a generator's preset or `.toml` description, from which sessions are
+    /// made. Says whether they were.
+    ///
+    /// # Errors
+    /// As [`Input::open`], and a description that is wrong.
+    pub fn open_or_make(name: &str, make: Make) -> Result<(Self, bool), Failure> {
+        let Some(spec) = made::spec(name)? else {
+            return Ok((Self::recorded(name)?, false));
+        };
+        let header = made::header(&spec, make);
+        let sessions = Sessions::Made(Box::new(made::sessions(spec, make)?));
+        Ok((Self::new(name, header, sessions), true))
+    }
+
+    fn recorded(name: &str) -> Result<Self, Failure> {
         let bundled_name = if name == "bundled" { DEFAULT } else { name };
         if let Some((header, sessions)) = bundled::by_name(bundled_name) {
             return Ok(Self::new(
@@ -174,6 +201,7 @@ impl Iterator for Input {
     fn next(&mut self) -> Option<Self::Item> {
         let session = match &mut self.sessions {
             Sessions::Memory(sessions) => return sessions.next().map(Ok),
+            Sessions::Made(sessions) => return sessions.next().map(Ok),
             Sessions::File(reader) => reader.next()?,
         };
         self.number += 1;
@@ -203,14 +231,15 @@ fn open(name: &str) -> Result<File, Failure> {
     opened.map_err(|error| {
         let names = bundled::NAMES.iter().copied().chain(["bundled"]);
         let known: Vec<String> = names.clone().map(|n| format!("`{n}`")).collect();
+        let names = names.chain(PRESETS.iter().map(|(name, _)| *name));
         let hint = if error.kind() == io::ErrorKind::IsADirectory {
             "\nhint: `orrery trace import` makes a trace of a folder of recordings".to_owned()
         } else {
             did_you_mean(nearest(name, names))
         };
         Failure::bad_input(anyhow::Error::new(error).context(format!(
-            "cannot open workload `{name}`: no bundled workload ({}), and no file that can be \
-             opened{hint}",
+            "cannot open workload `{name}`: no bundled workload ({}), no preset of the \
+             generator (`orrery workloads list`), and no file that can be opened{hint}",
             known.join(", ")
         )))
     })

@@ -9,10 +9,13 @@
 pub mod args;
 mod check;
 mod describe;
+mod export;
 mod figure;
 mod fill;
+mod generate;
 mod import;
 pub mod input;
+pub mod made;
 mod merge;
 pub mod output;
 mod print;
@@ -31,6 +34,8 @@ use args::{TraceArgs, TraceWhat};
 pub fn command(args: &TraceArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     match &args.what {
         TraceWhat::Import(args) => import::command(args, interrupt),
+        TraceWhat::Generate(args) => generate::command(args, interrupt),
+        TraceWhat::Export(args) => export::command(args),
         TraceWhat::Stats(args) => stats::command(args),
         TraceWhat::Check(args) => check::command(args),
         TraceWhat::Sample(args) => sample::command(args),

@@ -8,7 +8,7 @@ use traces::stats::Stats;
 use super::args::StatsArgs;
 use super::describe::Described;
 use super::input::Input;
-use super::{figure, print};
+use super::{figure, generate, print};
 use crate::failure::Failure;
 use crate::output::data;
 
@@ -17,10 +17,11 @@ use crate::output::data;
 /// # Errors
 /// Bad input: a trace that cannot be used.
 pub(super) fn command(args: &StatsArgs) -> Result<(), Failure> {
+    let make = generate::make(&args.sessions, &args.seed)?;
     let mut described = Vec::new();
     let mut drawn = Vec::new();
     for name in &args.traces {
-        let input = Input::open(name)?;
+        let (input, _) = Input::open_or_make(name, make)?;
         let header = input.header.clone();
         let mut stats = Stats::default();
         let dropped = input.each(args.on_bad_session, |session| {
