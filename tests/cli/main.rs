@@ -22,3 +22,4 @@ mod sweep;
 mod sweep_errors;
 mod trace;
 mod trace_import;
+mod trace_make;

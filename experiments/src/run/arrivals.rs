@@ -112,7 +112,7 @@ impl ArrivalKind {
         let count = arrivals.len();
         if sessions > count {
             return Err(Failure::bad_input(anyhow!(
-                "`--sessions` is {sessions} (wanted: at most {count}, the workload's sessions, with \
+                "`--sessions` is `{sessions}` (wanted: at most {count}, the workload's sessions, with \
                  `--arrivals recorded`)\nhint: `--sessions {count}`"
             )));
         }

@@ -16,7 +16,7 @@ pub enum SimError {
     Scheduler(#[from] SchedulerError),
     /// A tool call whose time nobody knows cannot be replayed.
     #[error(
-        "session `{session}` turn {turn}: tool `{tool}` has no {what}\nhint: draw what the recording does not say when importing"
+        "session `{session}` turn {turn}: tool `{tool}` has no {what}\nhint: `orrery trace fill` draws what the recording does not say, and marks it"
     )]
     UnknownTool {
         /// The recorded session.
