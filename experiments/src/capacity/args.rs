@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::cli::{ArrivalKind, CommonArgs};
+use crate::cli::CommonArgs;
+use crate::run::arrivals::ArrivalKind;
 
 const EXAMPLES: &str = "\
 How it searches: the values from --from to --to in steps of --step are the candidates, from the

@@ -119,7 +119,7 @@ impl Candidates {
             Knob::ToolCores => args.common.tool_cores = text,
             Knob::KvBlocks => args.common.set.push(format!("engine.kv_blocks={text}")),
         }
-        let plan = Plan::with(&args, |_| Ok(Arc::clone(&self.workload)))?;
+        let plan = Plan::with(&args, |_, _| Ok(Arc::clone(&self.workload)))?;
         Ok(Plan { out: None, ..plan })
     }
 }

@@ -179,7 +179,7 @@ fn number<T: std::str::FromStr>(
 fn ideals(plan: &Plan, interrupt: &Interrupt) -> Result<Ideals, Failure> {
     let mut offered = vec![false; plan.workload.sessions.len()];
     for &seed in &plan.seeds {
-        for index in plan.workload.order(seed, plan.sessions) {
+        for index in plan.order(seed) {
             offered[index as usize] = true;
         }
     }
@@ -253,7 +253,7 @@ impl Trial<'_> {
                 rate_per_s: plan.rates[0],
                 seed,
             };
-            let order = plan.workload.order(seed, plan.sessions);
+            let order = plan.order(seed);
             run::guarded(&plan, case, || {
                 run::one(&plan, case, &order, self.ideals, &quiet, self.interrupt)
             })
