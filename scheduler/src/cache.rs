@@ -9,7 +9,7 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::lineage::Ident;
+use crate::lineage::{Ident, Owner};
 
 /// No block.
 const NONE: u32 = u32::MAX;
@@ -21,6 +21,8 @@ const ROOM_KEPT: usize = 256;
 #[derive(Clone, Debug)]
 struct Column {
     lineage: u64,
+    /// A lineage is a session's own, or a shared opening's.
+    owner: Owner,
     /// Depth of the first entry.
     first: u64,
     /// Oldest copy per depth; the last entry is always one.
@@ -63,8 +65,8 @@ impl Index {
 
     /// Enters a block under its content if nobody holds that yet, else says who does. Returns the column
     /// too, by which the content is found again without a hash.
-    pub(crate) fn enter(&mut self, ident: Ident, block: u32) -> (u32, Option<u32>) {
-        let index = self.column_of(ident.lineage(), ident.depth().get());
+    pub(crate) fn enter(&mut self, ident: Ident, owner: Owner, block: u32) -> (u32, Option<u32>) {
+        let index = self.column_of(ident, owner);
         let column = &mut self.columns[index as usize];
         let entry = column.reach(ident.depth().get());
         if *entry != NONE {
@@ -75,21 +77,28 @@ impl Index {
         (index, None)
     }
 
-    /// Replaces the block that stands for this content.
-    pub(crate) fn replace(&mut self, column: u32, ident: Ident, block: u32) {
-        *self.columns[column as usize].reach(ident.depth().get()) = block;
+    /// Replaces the block that stands for the content of this depth.
+    pub(crate) fn replace(&mut self, column: u32, depth: u32, block: u32) {
+        *self.columns[column as usize].reach(u64::from(depth)) = block;
     }
 
-    /// The block that stands for content that is there, by its column.
+    /// The block that stands for the content of this depth.
     #[inline]
-    pub(crate) fn at(&self, column: u32, ident: Ident) -> Option<u32> {
-        self.columns[column as usize].get(ident.depth().get())
+    pub(crate) fn at(&self, column: u32, depth: u32) -> Option<u32> {
+        self.columns[column as usize].get(u64::from(depth))
+    }
+
+    /// What is at this depth of a column, and whose.
+    #[inline]
+    pub(crate) fn content(&self, column: u32, depth: u32) -> (Ident, Owner) {
+        let column = &self.columns[column as usize];
+        (Ident::new(column.lineage, u64::from(depth)), column.owner)
     }
 
     /// Forgets content that is there.
-    pub(crate) fn remove(&mut self, index: u32, ident: Ident) {
+    pub(crate) fn remove(&mut self, index: u32, depth: u32) {
         let column = &mut self.columns[index as usize];
-        let place = ident.depth().get() - column.first;
+        let place = u64::from(depth) - column.first;
         let place = usize::try_from(place).expect("depths are 24 bits");
         column.oldest[place] = NONE;
         column.count -= 1;
@@ -110,7 +119,9 @@ impl Index {
         }
     }
 
-    fn column_of(&mut self, lineage: u64, depth: u64) -> u32 {
+    #[inline]
+    fn column_of(&mut self, ident: Ident, owner: Owner) -> u32 {
+        let (lineage, depth) = (ident.lineage(), ident.depth().get());
         let last = self.columns.get(self.last as usize);
         if last.is_some_and(|c| c.lineage == lineage && c.count > 0) {
             return self.last;
@@ -121,11 +132,12 @@ impl Index {
         }
         let index = if let Some(index) = self.idle.pop() {
             let column = &mut self.columns[index as usize];
-            (column.lineage, column.first) = (lineage, depth);
+            (column.lineage, column.owner, column.first) = (lineage, owner, depth);
             index
         } else {
             self.columns.push(Column {
                 lineage,
+                owner,
                 first: depth,
                 oldest: Vec::new(),
                 count: 0,
@@ -179,17 +191,19 @@ mod tests {
                 let ident = Ident::new(lineage, depth);
                 let known = map.get(&(lineage, depth)).copied();
                 if enters {
-                    let (column, holder) = index.enter(ident, block);
+                    let (column, holder) = index.enter(ident, Owner::Group, block);
                     prop_assert_eq!(holder, known.map(|(_, b)| b));
                     map.entry((lineage, depth)).or_insert((column, block));
                 } else if let Some((column, b)) = known {
-                    prop_assert_eq!(index.at(column, ident), Some(b));
+                    let depth = ident.depth_bits();
+                    prop_assert_eq!(index.at(column, depth), Some(b));
+                    prop_assert_eq!(index.content(column, depth), (ident, Owner::Group));
                     if block % 3 == 0 {
-                        index.replace(column, ident, block);
-                        map.insert((lineage, depth), (column, block));
+                        index.replace(column, depth, block);
+                        map.insert((lineage, ident.depth().get()), (column, block));
                     } else {
-                        index.remove(column, ident);
-                        map.remove(&(lineage, depth));
+                        index.remove(column, depth);
+                        map.remove(&(lineage, ident.depth().get()));
                     }
                 }
                 for lineage in 0..3 {

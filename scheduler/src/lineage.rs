@@ -38,6 +38,13 @@ impl Ident {
         self.0 >> DEPTH_BITS
     }
 
+    /// The same as [`Ident::depth`] in 32 bits.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
+    pub(crate) fn depth_bits(self) -> u32 {
+        (self.0 & ((1 << DEPTH_BITS) - 1)) as u32
+    }
+
     /// The block's place in its context, counted from 0.
     #[inline]
     pub(crate) fn depth(self) -> Blocks {

@@ -29,9 +29,9 @@ struct Block {
     /// Neighbours in the ring of copies with equal content, while cached.
     older: u32,
     newer: u32,
-    /// The content and its column in the index, while cached.
-    cached: Option<(Ident, Owner)>,
+    /// The column of its content in the index, [`NONE`] while not cached; and its depth there.
     column: u32,
+    depth: u32,
 }
 
 /// What left the prefix cache: the copy of this content that was taken was the last one.
@@ -72,8 +72,8 @@ impl Pool {
                 next: if i + 1 == n { NONE } else { i + 1 },
                 older: i,
                 newer: i,
-                cached: None,
-                column: 0,
+                column: NONE,
+                depth: 0,
             })
             .collect();
         Self {
@@ -120,11 +120,11 @@ impl Pool {
         }
         self.unlink(id);
         self.block(id).refs = 1;
-        let lost = if self.blocks[id as usize].cached.is_some() {
+        let lost = if self.blocks[id as usize].column == NONE {
+            None
+        } else {
             self.evicted += 1;
             self.uncache(BlockId(id))
-        } else {
-            None
         };
         Some((BlockId(id), lost))
     }
@@ -134,7 +134,7 @@ impl Pool {
         let block = |id: u32| (id != NONE).then(|| &self.blocks[id as usize]);
         std::iter::successors(block(self.front), move |b| block(b.next))
             .take(count)
-            .filter_map(|b| b.cached)
+            .filter_map(|b| self.cached(b))
     }
 
     /// One more holder for a block (a hit). A free block leaves the free list.
@@ -222,17 +222,23 @@ impl Pool {
     /// What the block is registered as.
     #[inline]
     pub(crate) fn content(&self, id: BlockId) -> Option<Ident> {
-        self.blocks[id.0 as usize].cached.map(|(ident, _)| ident)
+        let block = &self.blocks[id.0 as usize];
+        self.cached(block).map(|(ident, _)| ident)
+    }
+
+    #[inline]
+    fn cached(&self, block: &Block) -> Option<(Ident, Owner)> {
+        (block.column != NONE).then(|| self.cache.content(block.column, block.depth))
     }
 
     /// Makes a held block hittable under this content. True when it is the only copy.
     pub(crate) fn register(&mut self, id: BlockId, ident: Ident, owner: Owner) -> bool {
         let i = id.0;
-        debug_assert!(self.blocks[i as usize].cached.is_none(), "registered twice");
-        let (column, known) = self.cache.enter(ident, i);
+        debug_assert!(self.blocks[i as usize].column == NONE, "registered twice");
+        let (column, known) = self.cache.enter(ident, owner, i);
         let block = self.block(i);
-        block.cached = Some((ident, owner));
         block.column = column;
+        block.depth = ident.depth_bits();
         let Some(oldest) = known else {
             block.older = i;
             block.newer = i;
@@ -251,21 +257,26 @@ impl Pool {
     /// Returns what was lost if no copy is left.
     pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
         let i = id.0;
-        let (ident, owner) = self.block(i).cached.take()?;
         let Block {
             older,
             newer,
             column,
+            depth,
             ..
         } = self.blocks[i as usize];
+        if column == NONE {
+            return None;
+        }
+        self.block(i).column = NONE;
         if newer == i {
-            self.cache.remove(column, ident);
+            let (ident, owner) = self.cache.content(column, depth);
+            self.cache.remove(column, depth);
             return Some(Lost { ident, owner });
         }
         self.block(older).newer = newer;
         self.block(newer).older = older;
-        if self.cache.at(column, ident) == Some(i) {
-            self.cache.replace(column, ident, newer);
+        if self.cache.at(column, depth) == Some(i) {
+            self.cache.replace(column, depth, newer);
         }
         None
     }

@@ -313,7 +313,14 @@ impl Scheduler {
         for _ in 0..count.get() {
             let (block, lost) = self.pool.allocate().expect("room was made before");
             blocks.push(block);
-            self.lost.extend(lost);
+            let Some(lost) = lost else { continue };
+            // Of one lineage the shallowest says it all: whoever hits to there hits no further.
+            match self.lost.last_mut() {
+                Some(last) if last.ident.lineage() == lost.ident.lineage() => {
+                    last.ident = last.ident.min(lost.ident);
+                }
+                _ => self.lost.push(lost),
+            }
         }
         if !self.lost.is_empty() {
             self.contents_lost(now);
