@@ -9,6 +9,7 @@
 )]
 
 pub mod account;
+pub mod crowd;
 pub mod loads;
 pub mod machine;
 pub mod medium;
