@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT
 [ -n "${SKIP_BUILD:-}" ] || cargo build --release --locked -p workspace-tests --example replay
 peer=$cache/bin/inference-lab ours=${CARGO_TARGET_DIR:-target}/release/examples/replay \
     work=$work runs=$runs sessions=${SESSIONS:-} python3 - <<'PY'
-import json, os, random, statistics, subprocess
+import json, os, random, resource, statistics, subprocess, time
 
 work, runs = os.environ["work"], int(os.environ["runs"])
 peer, ours = os.environ["peer"], os.path.abspath(os.environ["ours"])
@@ -137,14 +137,19 @@ loads = {
 }
 
 
+def cpu():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measure(command):
-    # GNU time: the peak of a child started from here would include this interpreter's memory.
-    used = os.path.join(work, "used")
-    timed = ["/usr/bin/time", "-o", used, "-f", "%U %S %e %M", *command]
-    subprocess.run(timed, cwd=work, stdout=subprocess.DEVNULL, check=True)
-    with open(used) as line:
-        user, system, wall, peak = map(float, line.read().split())
-    return user + system, wall, peak / 1024
+    # GNU time for the peak: that of a child started from here would include this interpreter's memory.
+    peak = os.path.join(work, "peak")
+    before, began = cpu(), time.monotonic()
+    subprocess.run(["/usr/bin/time", "-o", peak, "-f", "%M", *command], cwd=work, stdout=subprocess.DEVNULL, check=True)
+    used, took = cpu() - before, time.monotonic() - began
+    with open(peak) as line:
+        return used, took, int(line.read()) / 1024
 
 
 print(f"{runs} runs of each, in turn; median (CPU seconds, wall seconds, peak MiB); ratio is ours over the peer's")

@@ -40,7 +40,6 @@ impl Ident {
 
     /// The same as [`Ident::depth`] in 32 bits.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     pub(crate) fn depth_bits(self) -> u32 {
         (self.0 & ((1 << DEPTH_BITS) - 1)) as u32
     }

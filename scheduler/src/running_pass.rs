@@ -316,8 +316,8 @@ impl Scheduler {
             let Some(lost) = lost else { continue };
             // Of one lineage the shallowest says it all: whoever hits to there hits no further.
             match self.lost.last_mut() {
-                Some(last) if last.ident.lineage() == lost.ident.lineage() => {
-                    last.ident = last.ident.min(lost.ident);
+                Some(known) if known.ident.lineage() == lost.ident.lineage() => {
+                    known.ident = known.ident.min(lost.ident);
                 }
                 _ => self.lost.push(lost),
             }

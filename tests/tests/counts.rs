@@ -108,7 +108,7 @@ fn a_plan_asks_about_what_changed_and_not_about_everybody() {
         );
         // The released code's order is by who was served last, and PLAS is told of every decode: both once
         // per turn that runs. Short of blocks, the head's chunk is asked for once.
-        let each = match name.as_ref() {
+        let each = match *name {
             "mars-preview" => 512,
             "autellix" => 256,
             _ => 0,
