@@ -1,14 +1,17 @@
 //! The generator's presets on a machine: their ideal times, and that they can be replayed.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use policies::PolicySpec;
 use scheduler::Config;
+use sim::arrivals::{Arrivals, mix};
 use sim::spec::{Catalog, Hardware};
-use sim::world::{Setup, ToolMode, alone};
+use sim::world::{Offered, Setup, ToolMode, alone};
 use traces::generate::{Quantity, Spec, achieved_with_ideals, preset};
-use units::Nanos;
+use units::{Nanos, Time};
+use workspace_tests::machine::{preset as policies_preset, run};
 
 /// The reference's machine: an H100 NVL, 8 tool cores, the replay's limits.
 fn machine(model: &str) -> Setup {
@@ -73,4 +76,55 @@ fn the_regimes_of_mars_take_equally_long_alone() {
         .iter()
         .fold((f64::MAX, 0.0_f64), |(l, h), m| (l.min(*m), h.max(*m)));
     assert!(high / low <= 1.05, "{means:?}");
+}
+
+/// Every kind of arrivals, at one rate.
+fn kinds(rate_per_s: f64) -> Vec<Arrivals> {
+    let mix = mix("servegen-m-small").expect("a mix");
+    let rate = Some(rate_per_s);
+    vec![
+        Arrivals::Fixed { rate_per_s },
+        Arrivals::Poisson { rate_per_s },
+        Arrivals::Gamma {
+            rate_per_s,
+            cv: 5.0,
+        },
+        Arrivals::Burst {
+            rate_per_s,
+            size: NonZeroU32::new(5).expect("not zero"),
+        },
+        Arrivals::Clients {
+            mix,
+            rate_per_s: rate,
+        },
+    ]
+}
+
+/// Two policies meet the same sessions at the same times, and finish all of them.
+#[test]
+fn policies_meet_the_same_generated_load() {
+    let setup = machine("qwen3-coder-30b-a3b");
+    let spec = preset("ilr-1").expect("a preset");
+    for arrivals in kinds(0.2) {
+        let times = arrivals.clone().times(3).expect("a rate");
+        let sessions = spec.sessions(1, 25).map(Arc::new);
+        let load: Vec<Offered> = sessions
+            .zip(times)
+            .map(|(session, arrival)| Offered { session, arrival })
+            .collect();
+        let wanted: BTreeMap<String, Time> = load
+            .iter()
+            .map(|o| (o.session.id.to_string(), o.arrival))
+            .collect();
+        for policy in ["fcfs", "mars"] {
+            let record = run(&setup, &policies_preset(policy, &[]), &load).expect("a run");
+            assert_eq!(record.summary.completed, 25, "{policy} {arrivals:?}");
+            let met: BTreeMap<String, Time> = record
+                .sessions
+                .iter()
+                .map(|s| (s.trace.id.to_string(), s.arrival))
+                .collect();
+            assert_eq!(met, wanted, "{policy} {arrivals:?}");
+        }
+    }
 }
