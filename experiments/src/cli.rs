@@ -34,9 +34,13 @@ Settings of --set:
   engine.kv_blocks=N           pool, null block included, instead of what the GPU has room for
   engine.host_gib=64           host memory for KV that policies may offload to; 0 for none
   engine.link_gb_per_s=32      bandwidth of the link to it, each way
+  engine.whole_prompt=false    true: a turn starts only if its whole context fits (vLLM 0.19)
+  engine.async_scheduling=false  true: a step is planned while the one before runs (vLLM 0.19)
+  engine.tensor_parallel=1     GPUs that share each layer (roofline, profile)
   engine.head_of_line=stop     or skip: may a waiting turn that fits overtake one that does not
   host.per_step_ms=0.8         CPU time of the engine per step, and per running turn:
-  host.per_running_us=4
+  host.per_running_us=4        host.overlapped=false  true: beside the GPU's work, as with
+                                                      asynchronous scheduling, then the default
   tools.mode=shared            calls slow each other on the tool cores; fifo: they queue for as many
                                workers; unlimited: no tool waits for a core
   tools.worker_holds=cpu       of fifo: a worker has a call for its CPU time; call: to its end
@@ -50,6 +54,7 @@ Examples:
   orrery run --workload ilr-2 --rate 0.2 --arrivals gamma:1.2
   zstdcat big.jsonl.zst | head -100 | orrery run --workload -
   orrery run --policy mars --set admission.window_max=20 --set engine.kv_blocks=8000
+  orrery run --gpu rtx-4090 --model llama-3.1-8b --cost profile:perf/RTX4090/Llama-3.1-8B/bf16
 
   orrery run --policy fcfs,mars --rate 0.08 --decisions --out runs/ab && orrery compare runs/ab
 
@@ -97,6 +102,10 @@ pub enum Command {
     Capacity(Box<crate::capacity::args::CapacityArgs>),
     /// Join the shards of a sweep.
     Merge(crate::sweep::args::MergeArgs),
+    /// Replay a real engine's request log and say how far off the simulation is.
+    Validate(Box<crate::validate::args::ValidateArgs>),
+    /// Fit a cost model to a log of steps or requests.
+    Calibrate(Box<crate::calibrate::args::CalibrateArgs>),
     /// The demo: fcfs and mars over a few rates, a table and a figure.
     Demo(DemoArgs),
     /// List, show or explain scheduling policies.
@@ -191,6 +200,10 @@ pub struct CommonArgs {
         allow_hyphen_values = true
     )]
     pub utilisation: String,
+
+    /// Cost model and further specs.
+    #[command(flatten)]
+    pub costs: crate::run::cost::CostArgs,
 
     /// CPU cores that all tool calls share.
     #[arg(
@@ -396,6 +409,10 @@ pub struct HardwareArgs {
     /// What about it.
     #[command(subcommand)]
     pub what: ListWhat,
+
+    /// TOML files or folders of them with further GPUs, models and fits, separated by commas.
+    #[arg(long, value_name = "PATH,...", global = true)]
+    pub hardware_file: Option<String>,
 }
 
 /// `orrery workloads ...`

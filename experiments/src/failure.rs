@@ -52,9 +52,12 @@ impl Failure {
             SimError::Scheduler(_) | SimError::ArrivalsOutOfOrder { .. } => Exit::Invariant,
             // The policy gets nowhere on this load; other runs may.
             SimError::Livelock { .. } => Exit::Partial,
-            SimError::Config(_) | SimError::UnknownTool { .. } | SimError::BadTool { .. } => {
-                Exit::BadInput
-            }
+            SimError::Config(_)
+            | SimError::UnknownTool { .. }
+            | SimError::BadTool { .. }
+            | SimError::LimitBeyondCost { .. }
+            | SimError::ContextBeyondCost { .. }
+            | SimError::OutsideCost { .. } => Exit::BadInput,
         };
         Self {
             exit,

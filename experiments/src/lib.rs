@@ -5,7 +5,8 @@
 //! says how sure their means are; [`sweep`] does whole grids of runs and [`merge`] joins their parts;
 //! [`compare`] lays two runs side by side; [`demo`] is what `orrery` does without arguments; [`show`]
 //! lists what there is to choose from; [`trace`] makes and describes traces; [`capacity`] searches how
-//! much load a machine takes; [`perfetto`] draws a run as a timeline.
+//! much load a machine takes; [`perfetto`] draws a run as a timeline; [`validate`] holds the
+//! simulation against a real engine's log and [`calibrate`] fits a cost model to one.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
 //! arguments.
 //! Limits: whole workloads are held in memory, since sessions are offered in a drawn order.
@@ -15,6 +16,7 @@
     reason = "the world enters here: files, the wall clock, threads"
 )]
 
+pub mod calibrate;
 pub mod capacity;
 pub mod cli;
 pub mod compare;
@@ -33,6 +35,7 @@ pub mod run;
 pub mod show;
 pub mod sweep;
 pub mod trace;
+pub mod validate;
 
 use std::process::ExitCode;
 
@@ -81,8 +84,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Sweep(args)) => sweep::command(&args, &interrupt),
         Some(Command::Capacity(args)) => capacity::command(&args, &interrupt),
         Some(Command::Merge(args)) => merge::command(&args),
+        Some(Command::Validate(args)) => validate::validate(&args),
+        Some(Command::Calibrate(args)) => calibrate::calibrate(&args),
         Some(Command::Policies(args)) => show::policies(&args.what),
-        Some(Command::Hardware(args)) => show::hardware(&args.what),
+        Some(Command::Hardware(args)) => show::hardware(&args),
         Some(Command::Workloads(args)) => show::workloads(&args.what),
         Some(Command::Trace(args)) => trace::command(&args, &interrupt),
     }

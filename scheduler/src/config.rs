@@ -22,6 +22,10 @@ pub struct Config {
     pub prefix_caching: bool,
     /// What the waiting pass does at a turn that does not fit.
     pub head_of_line: HeadOfLine,
+    /// For how much of itself a waiting turn must find room.
+    pub start_room: StartRoom,
+    /// When a step is planned.
+    pub planning: Planning,
     /// Cores that the tools share; the scale of the CPU backlog signal.
     pub tool_cores: u32,
     /// Host memory for KV and the link to it; `None` for an engine without.
@@ -69,6 +73,29 @@ pub enum HeadOfLine {
     Skip,
 }
 
+/// For how much of itself a waiting turn must find room. Policies may ask for more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum StartRoom {
+    /// Its first chunk.
+    #[default]
+    FirstChunk,
+    /// Its whole context (vLLM's `scheduler_reserve_full_isl`, on by default in 0.19). Nothing is set
+    /// aside: blocks are still taken chunk by chunk.
+    WholeContext,
+}
+
+/// When a step is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Planning {
+    /// Between two steps.
+    #[default]
+    Between,
+    /// While the step before runs (vLLM's asynchronous scheduling, on by default in 0.19). A turn that
+    /// becomes ready during a step then waits for the end of the next one, whose plan was made without it.
+    /// The world sees to that: it tells the scheduler of such a turn right after that next plan.
+    Ahead,
+}
+
 impl Default for Config {
     /// The replay settings of the reference: 2048 tokens, 128 turns, block 16, 17,000 blocks with
     /// the null block, 8 tool cores.
@@ -80,6 +107,8 @@ impl Default for Config {
             max_running: 128,
             prefix_caching: true,
             head_of_line: HeadOfLine::Stop,
+            start_room: StartRoom::FirstChunk,
+            planning: Planning::Between,
             tool_cores: 8,
             offload: None,
             log_decisions: false,

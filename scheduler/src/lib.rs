@@ -43,7 +43,7 @@ mod ticks;
 mod waiting;
 mod waiting_pass;
 
-pub use config::{Config, HeadOfLine, Offload};
+pub use config::{Config, HeadOfLine, Offload, Planning, StartRoom};
 pub use counters::Counters;
 pub use decision::{Decision, DecisionKind, Detail};
 pub use error::{ConfigError, SchedulerError};

@@ -2,7 +2,7 @@
 
 use units::{Blocks, SessionId, Time, Tokens};
 
-use crate::config::HeadOfLine;
+use crate::config::{HeadOfLine, StartRoom};
 use crate::decision::{DecisionKind, Detail, Entry};
 use crate::info::Info;
 use crate::policy::{Claim, Resume, Shrink, StartRule};
@@ -151,6 +151,9 @@ impl Scheduler {
             (s.hit - shared + Blocks(idle_shared as u64), Blocks::ZERO)
         };
         let reserve = match self.policy.order.start_rule() {
+            StartRule::FirstChunk if self.config.start_room == StartRoom::WholeContext => {
+                size.to_hold(s.total()) - s.hit
+            }
             StartRule::FirstChunk => Blocks::ZERO,
             StartRule::WholePromptAndMeanOutput => {
                 // Exact: ceil((total + sum / count) / block), without a float.

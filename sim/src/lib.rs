@@ -3,11 +3,13 @@
 //!
 //! What: integer models of the hardware that the scheduler runs on, without a clock of their own.
 //! Why: the same scheduler drives a real engine, so everything that is not a decision lives here.
-//! Limits: one GPU; kernel times are closed forms fitted to measured tables, not measurements.
+//! Limits: one engine; several GPUs only as tensor parallelism.
 
 pub mod arrivals;
 pub mod bound;
+pub mod calibrate;
 pub mod cost;
+pub mod fidelity;
 pub mod link;
 pub mod spec;
 pub mod tool_cpu;

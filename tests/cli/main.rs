@@ -7,6 +7,7 @@
 
 mod capacity;
 mod compare;
+mod costs;
 mod demo;
 mod determinism;
 mod errors;

@@ -31,6 +31,7 @@ pub fn machine(cost: &InMillis, active_share: f64, host_ms: f64) -> Setup {
     let host = Host {
         per_step: Nanos::from_secs(host_ms / 1e3).expect("a span"),
         per_running: Nanos::ZERO,
+        overlapped: false,
     };
     let coefficients = Coefficients::from_ms(cost, active_share).expect("coefficients");
     Setup {

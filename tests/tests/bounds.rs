@@ -69,6 +69,7 @@ fn with_cost(mut setup: Setup, cost: &InMillis) -> Setup {
     let host = Host {
         per_step: Nanos::new(300_000),
         per_running: Nanos::new(7_000),
+        overlapped: false,
     };
     setup.cost = Arc::new(ClosedForm::new(coefficients, host).expect("a cost model"));
     setup

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use policies::{PRESETS, PolicySpec};
 use proptest::prelude::*;
+use scheduler::{Planning, StartRoom};
 use sim::cost::{ClosedForm, Coefficients, Host, InMillis};
 use sim::world::{Offered, Setup, SimError, simulate};
 use units::{Nanos, Tokens};
@@ -165,6 +166,7 @@ fn uneven(setup: &mut Setup) {
     let host = Host {
         per_step: Nanos::new(801),
         per_running: Nanos::new(77),
+        overlapped: false,
     };
     let coefficients = Coefficients::from_ms(&cost, 0.11).expect("coefficients");
     setup.cost = Arc::new(ClosedForm::new(coefficients, host).expect("a cost model"));
@@ -191,12 +193,19 @@ proptest! {
         longer in 1_u64..9,
         larger in 1_u64..4,
         odd_cost in any::<bool>(),
+        (ahead, whole) in any::<(bool, bool)>(),
         sample_ms in 1_u64..60,
     ) {
         setup.engine.usable_blocks.0 *= larger;
         look_closely(&mut setup, sample_ms);
         if odd_cost {
             uneven(&mut setup);
+        }
+        if ahead {
+            setup.engine.planning = Planning::Ahead;
+        }
+        if whole {
+            setup.engine.start_room = StartRoom::WholeContext;
         }
         for one in &mut load {
             for turn in &mut Arc::make_mut(&mut one.session).turns {

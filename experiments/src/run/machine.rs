@@ -3,14 +3,15 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 
-use scheduler::{Config, HeadOfLine, Offload};
+use scheduler::{Config, HeadOfLine, Offload, Planning, StartRoom};
 use serde_json::{Value, json};
 use sim::cost::Host;
-use sim::spec::{Catalog, Hardware};
+use sim::spec::{Choice, Hardware};
 use sim::tool_cpu::Hold;
 use sim::world::{Setup, ToolMode};
 use units::{Blocks, Bytes, Time, Tokens};
 
+use super::cost;
 use super::settings::Settings;
 use crate::failure::Failure;
 
@@ -41,13 +42,22 @@ impl Machine {
         horizon: Option<Time>,
         settings: &Settings,
     ) -> Result<Self, Failure> {
-        let hardware = Hardware::new(&Catalog::builtin(), gpu, model, utilisation)
-            .map_err(Failure::bad_input)?;
+        let choice = Choice {
+            gpu,
+            model,
+            utilisation,
+            degree: settings.tensor_parallel,
+            cost: cost::choice(settings)?,
+        };
+        let catalog = cost::catalog(&settings.specs)?;
+        let hardware = Hardware::choose(&catalog, &choice).map_err(Failure::bad_input)?;
+        let own = hardware.cost.host();
         let hardware = hardware.with_host(Host {
-            per_step: settings.host_per_step.unwrap_or(Host::TYPICAL.per_step),
-            per_running: settings
-                .host_per_running
-                .unwrap_or(Host::TYPICAL.per_running),
+            per_step: settings.host_per_step.unwrap_or(own.per_step),
+            per_running: settings.host_per_running.unwrap_or(own.per_running),
+            overlapped: settings
+                .host_overlapped
+                .unwrap_or(settings.planning == Planning::Ahead),
         });
         let block_size = settings.block_size;
         let usable_blocks = match settings.kv_blocks {
@@ -61,6 +71,8 @@ impl Machine {
             max_running: usize::try_from(settings.max_running).unwrap_or(usize::MAX),
             prefix_caching: settings.prefix_caching,
             head_of_line: settings.head_of_line,
+            start_room: settings.start_room,
+            planning: settings.planning,
             tool_cores: tool_cores.get(),
             offload: host_tier(settings, &hardware),
             log_decisions: false,
@@ -85,24 +97,19 @@ impl Machine {
     /// Everything about it that can change a result.
     pub fn config(&self) -> Value {
         let engine = &self.setup.engine;
-        let c = self.hardware.cost.coefficients();
-        let host = self.hardware.cost.host();
         json!({
             "gpu": self.hardware.gpu.name,
             "model": self.hardware.model.name,
             "utilisation": self.utilisation,
-            "cost": {
-                "p0_ps": c.p0, "p1_ps": c.p1, "p2_ps": c.p2, "d0_ps": c.d0, "e_ps": c.e,
-                "d1_ps": c.d1, "d2_ps": c.d2, "active_share": c.active_share,
-                "host_per_step_ns": host.per_step.as_nanos(),
-                "host_per_running_ns": host.per_running.as_nanos(),
-            },
+            "cost": cost::config(&self.hardware),
             "engine": {
                 "block_size_tokens": engine.block_size.tokens().get(),
                 "usable_blocks": engine.usable_blocks.get(),
                 "token_budget": engine.token_budget.get(),
                 "max_running": engine.max_running,
                 "prefix_caching": engine.prefix_caching,
+                "whole_prompt": engine.start_room == StartRoom::WholeContext,
+                "async_scheduling": engine.planning == Planning::Ahead,
                 "host_blocks": engine.offload.map(|tier| tier.host_blocks.get()),
                 "link_bytes_per_s": engine.offload.map(|tier| tier.to_host_per_s),
                 "head_of_line": match engine.head_of_line {
@@ -128,6 +135,7 @@ impl Machine {
     pub fn evidence(&self) -> Value {
         json!({
             "step_cost": self.hardware.evidence,
+            "step_cost_basis": self.hardware.basis.as_str(),
             "gpu": self.hardware.gpu.sources,
             "model": self.hardware.model.sources,
             "kv_pool_tokens_of_the_gpu": self.hardware.kv_tokens.get(),

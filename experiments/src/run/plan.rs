@@ -91,6 +91,7 @@ impl Plan {
         let common = &args.common;
         let mut settings = Settings::default();
         let mut of_policies = Vec::new();
+        common.costs.apply(&mut settings);
         for pair in &common.set {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(wrong("--set", pair, "KEY=VALUE"));

@@ -3,13 +3,13 @@
 
 use std::num::NonZeroU32;
 
-use scheduler::HeadOfLine;
+use scheduler::{HeadOfLine, Planning, StartRoom};
 use sim::tool_cpu::Hold;
 use sim::world::ToolMode;
 use units::{BlockSize, Nanos};
 
 /// Keys of this module. Their meaning is in `orrery run --help`.
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 21] = [
     "engine.token_budget",
     "engine.max_running",
     "engine.block_size",
@@ -18,8 +18,14 @@ pub const KEYS: [&str; 15] = [
     "engine.prefix_caching",
     "engine.host_gib",
     "engine.link_gb_per_s",
+    "engine.whole_prompt",
+    "engine.async_scheduling",
+    "engine.tensor_parallel",
+    "cost.model",
+    "cost.specs",
     "host.per_step_ms",
     "host.per_running_us",
+    "host.overlapped",
     "tools.mode",
     "tools.worker_holds",
     "metrics.alpha1_tolerance",
@@ -60,10 +66,25 @@ pub struct Settings {
     pub host_gib: f64,
     /// Bandwidth of the link to it each way, 1e9 bytes per second.
     pub link_gb_per_s: f64,
+    /// For how much of itself a turn must find room to start.
+    pub start_room: StartRoom,
+    /// When a step is planned.
+    pub planning: Planning,
+    /// GPUs that share each layer.
+    pub tensor_parallel: u32,
+    /// The cost model as given: `auto`, `closed-form`, `roofline`, `profile:DIR` or a TOML file.
+    pub cost: String,
+    /// Sizes of captured graphs for kernel tables; `None`: vLLM's default. Not a key: an engine's own
+    /// configuration says.
+    pub graphs: Option<Vec<u64>>,
+    /// Files and folders of specs besides those that ship, separated by commas; empty for none.
+    pub specs: String,
     /// Host time per step; `None`: the usual.
     pub host_per_step: Option<Nanos>,
     /// Host time per running turn; `None`: the usual.
     pub host_per_running: Option<Nanos>,
+    /// Whether the host works beside the GPU; `None`: as with asynchronous scheduling.
+    pub host_overlapped: Option<bool>,
     /// How tool calls share the machine.
     pub tools: Tools,
     /// How long a worker keeps a call; only [`Tools::Fifo`] has workers.
@@ -88,8 +109,15 @@ impl Default for Settings {
             prefix_caching: true,
             host_gib: 64.0,
             link_gb_per_s: 32.0,
+            start_room: StartRoom::FirstChunk,
+            planning: Planning::Between,
+            tensor_parallel: 1,
+            cost: "auto".to_owned(),
+            graphs: None,
+            specs: String::new(),
             host_per_step: None,
             host_per_running: None,
+            host_overlapped: None,
             tools: Tools::Shared,
             worker_holds: None,
             alpha1_tolerance: 0.01,
@@ -146,6 +174,7 @@ impl Settings {
                 .filter(|n| (least..=COUNT_LIMIT).contains(n))
                 .ok_or_else(|| bad(wanted))
         };
+        let flag = || value.parse::<bool>().map_err(|_| bad("true or false"));
         let number = |least: f64, most: f64, wanted| {
             let parsed: Option<f64> = value.parse().ok();
             parsed
@@ -173,7 +202,24 @@ impl Settings {
                 };
             }
             "engine.prefix_caching" => {
-                self.prefix_caching = value.parse().map_err(|_| bad("true or false"))?;
+                self.prefix_caching = flag()?;
+            }
+            "engine.whole_prompt" => {
+                let rooms = [StartRoom::FirstChunk, StartRoom::WholeContext];
+                self.start_room = rooms[usize::from(flag()?)];
+            }
+            "engine.async_scheduling" => {
+                self.planning = [Planning::Between, Planning::Ahead][usize::from(flag()?)];
+            }
+            "engine.tensor_parallel" => {
+                let wanted = "GPUs, 1 to 64";
+                let degree = value.parse().ok().filter(|n| (1..=64).contains(n));
+                self.tensor_parallel = degree.ok_or_else(|| bad(wanted))?;
+            }
+            "cost.model" => value.clone_into(&mut self.cost),
+            "cost.specs" => value.clone_into(&mut self.specs),
+            "host.overlapped" => {
+                self.host_overlapped = Some(flag()?);
             }
             "engine.host_gib" => self.host_gib = number(0.0, 1e6, "GiB, 0 to 1e6")?,
             "engine.link_gb_per_s" => {
@@ -223,8 +269,27 @@ mod tests {
     #[test]
     fn every_key_can_be_set() {
         let values = [
-            "512", "7", "32", "100", "skip", "false", "16", "25", "1.5", "2", "fifo", "call",
-            "0.05", "0.5", "9",
+            "512",
+            "7",
+            "32",
+            "100",
+            "skip",
+            "false",
+            "16",
+            "25",
+            "true",
+            "true",
+            "2",
+            "roofline",
+            "mine.toml",
+            "1.5",
+            "2",
+            "true",
+            "fifo",
+            "call",
+            "0.05",
+            "0.5",
+            "9",
         ];
         let mut settings = Settings::default();
         for (key, value) in KEYS.iter().zip(values) {
@@ -241,8 +306,15 @@ mod tests {
                 prefix_caching: false,
                 host_gib: 16.0,
                 link_gb_per_s: 25.0,
+                start_room: StartRoom::WholeContext,
+                planning: Planning::Ahead,
+                tensor_parallel: 2,
+                cost: "roofline".to_owned(),
+                graphs: None,
+                specs: "mine.toml".to_owned(),
                 host_per_step: Some(Nanos::new(1_500_000)),
                 host_per_running: Some(Nanos::new(2_000)),
+                host_overlapped: Some(true),
                 tools: Tools::Fifo,
                 worker_holds: Some(Hold::Call),
                 alpha1_tolerance: 0.05,

@@ -10,7 +10,7 @@ use policies::{PRESETS, PolicySpec};
 use traces::generate::PRESETS as PRESETS_MADE;
 use traces::{bundled, generate};
 
-use crate::cli::{ListWhat, PoliciesWhat};
+use crate::cli::{HardwareArgs, ListWhat, PoliciesWhat};
 use crate::failure::Failure;
 use crate::output::data;
 use crate::run::limits::Limit;
@@ -63,10 +63,12 @@ pub fn policies(what: &PoliciesWhat) -> Result<(), Failure> {
 /// `orrery hardware list`
 ///
 /// # Errors
-/// If stdout refuses the text.
-pub fn hardware(what: &ListWhat) -> Result<(), Failure> {
-    match what {
-        ListWhat::List => data(&hardware::list()),
+/// Bad input: a file that is no spec. Or if stdout refuses the text.
+pub fn hardware(args: &HardwareArgs) -> Result<(), Failure> {
+    match args.what {
+        ListWhat::List => data(&hardware::list(
+            args.hardware_file.as_deref().unwrap_or_default(),
+        )?),
     }
 }
 

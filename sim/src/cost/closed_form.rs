@@ -12,30 +12,7 @@
 use units::Nanos;
 
 use super::experts::Experts;
-use super::{BatchShape, Coefficients, CostError, Floors, StepCost, StepLimits};
-
-/// Time per step that the CPU side of the engine adds to the GPU's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Host {
-    /// Per step.
-    pub per_step: Nanos,
-    /// Per turn in the batch.
-    pub per_running: Nanos,
-}
-
-impl Host {
-    /// No overhead: kernel time alone.
-    pub const NONE: Self = Self {
-        per_step: Nanos::ZERO,
-        per_running: Nanos::ZERO,
-    };
-
-    /// 0.8 ms per step and 4 us per running turn: the middle of the 0.5-1.2 ms seen in vLLM.
-    pub const TYPICAL: Self = Self {
-        per_step: Nanos::new(800_000),
-        per_running: Nanos::new(4_000),
-    };
-}
+use super::{BatchShape, Coefficients, CostError, Floors, Host, StepCost, StepLimits};
 
 /// The closed forms. With `new` tokens in a chunk behind `prefix`, `B` decoding turns and `KV` the
 /// sum of their contexts after the step:
@@ -121,11 +98,17 @@ impl StepCost for ClosedForm {
             Ok(small) => small / 2_000 + u64::from(small % 2_000 >= 1_000),
             Err(_) => u64::try_from((half_picos + 1_000) / 2_000).expect("a step passed 2^64 ns"),
         };
-        Nanos::new(ns) + self.host.per_step + self.host.per_running * shape.turns()
+        self.host.with(Nanos::new(ns), shape.turns())
     }
 
     fn floors(&self, limits: StepLimits) -> Option<Floors> {
-        closed_form_floor::floors(&self.coefficients, self.host, &self.experts, limits)
+        // Host work beside the GPU's may cost nothing: no floor can count on it.
+        let host = if self.host.overlapped {
+            Host::NONE
+        } else {
+            self.host
+        };
+        closed_form_floor::floors(&self.coefficients, host, &self.experts, limits)
     }
 }
 

@@ -31,8 +31,8 @@
 //! where the two terms of `a` meet. A turn's `R` is a decode's in full; a chunk has at most `T` tokens,
 //! so a prefill token gets `R / T`. Quotients are rounded down.
 
-use super::{Experts, Host};
-use crate::cost::{Coefficients, Floor, Floors, StepLimits};
+use super::Experts;
+use crate::cost::{Coefficients, Floor, Floors, Host, StepLimits};
 
 /// Half picoseconds per picosecond, and per nanosecond.
 const PER_PS: u128 = 2;
@@ -161,6 +161,7 @@ mod tests {
             let host = Host {
                 per_step: Nanos::new(host_ns * host_ns * 1_000),
                 per_running: Nanos::new(turn_ns * 700),
+                overlapped: false,
             };
             let cost = ClosedForm::new(c, host).expect("coefficients");
             let mut shape = BatchShape::default();

@@ -173,6 +173,7 @@ fn the_largest_coefficients_and_counts_do_not_overflow_the_sum() {
     };
     let model = ClosedForm::new(coefficients, Host::NONE).expect("at the limit");
     let shape = BatchShape {
+        decode_context_max: 0,
         decodes: u64::MAX,
         decode_context: u64::MAX,
         prefill_chunks: 1,

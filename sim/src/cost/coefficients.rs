@@ -41,6 +41,22 @@ pub struct InMillis {
     pub d2: f64,
 }
 
+impl InMillis {
+    /// The same with coefficients too small for a picosecond set to zero.
+    pub fn without_dust(self) -> Self {
+        let clean = |ms: f64| if ms < 1e-9 { 0.0 } else { ms };
+        Self {
+            p0: clean(self.p0),
+            p1: clean(self.p1),
+            p2: clean(self.p2),
+            d0: clean(self.d0),
+            e: clean(self.e),
+            d1: clean(self.d1),
+            d2: clean(self.d2),
+        }
+    }
+}
+
 /// A coefficient that is none.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum CostError {

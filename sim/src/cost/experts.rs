@@ -69,6 +69,19 @@ impl Experts {
     }
 }
 
+/// Share of the experts that so many tokens touch, each activating `active_share` of them.
+pub(crate) fn touched_share(mut tokens: u64, active_share: f64) -> f64 {
+    let (mut idle, mut square) = (1.0, 1.0 - active_share);
+    while tokens > 0 {
+        if tokens & 1 == 1 {
+            idle *= square;
+        }
+        square *= square;
+        tokens >>= 1;
+    }
+    1.0 - idle
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,16 +1,22 @@
 //! How long one iteration of the serving engine takes.
 //!
-//! What: [`StepCost`], a function from the shape of a batch ([`BatchShape`]) to time, and its first
-//! implementation, the closed forms ([`ClosedForm`]).
+//! What: [`StepCost`], a function from the shape of a batch ([`BatchShape`]) to time, and its
+//! implementations: closed forms with fitted coefficients ([`ClosedForm`]), measured kernel tables
+//! ([`Profile`]) and data sheets alone ([`Roofline`]).
 //! Why: a step's time depends on a few sums over the batch, not on which turns are in it. Any model
 //! that needs no more than those sums is exchangeable behind the trait.
-//! Limits: a shape holds sums, so a model that tells a batch of equal contexts from a skewed one
-//! cannot be written against it. Times are those of one GPU.
+//! Limits: a shape holds sums and one maximum, so a model that needs each turn's context cannot be
+//! written against it.
 
 mod closed_form;
 mod coefficients;
 mod experts;
 mod floor;
+mod host;
+mod model;
+mod profile;
+mod reach;
+mod roofline;
 mod shape;
 
 use std::fmt::Debug;
@@ -18,9 +24,17 @@ use std::num::NonZeroU64;
 
 use units::{Nanos, Tokens};
 
-pub use closed_form::{ClosedForm, Host};
+pub use closed_form::ClosedForm;
 pub use coefficients::{Coefficients, CostError, InMillis};
+pub(crate) use experts::touched_share;
 pub use floor::{Floor, Floors, StepLimits};
+pub use host::Host;
+pub use model::CostModel;
+pub use profile::{
+    Assembly, Declared, Named, Profile, ProfileError, Space, Tables, default_graphs,
+};
+pub use reach::{Outside, Reach};
+pub use roofline::{Device, Efficiency, Network, Roofline};
 pub use shape::BatchShape;
 
 /// The time of a step, from the shape of its batch.
@@ -35,6 +49,18 @@ pub trait StepCost: Send + Sync + Debug {
     /// there is no lower bound from the GPU.
     fn floors(&self, limits: StepLimits) -> Option<Floors> {
         let _ = limits;
+        None
+    }
+
+    /// How far it can be asked. Whoever drives it checks its limits against this first.
+    fn reach(&self) -> Reach {
+        Reach::ANY
+    }
+
+    /// Why there is no answer for this batch; `None` if there is one. Within [`StepCost::reach`] a batch that
+    /// only decodes always has one.
+    fn outside(&self, shape: &BatchShape) -> Option<Outside> {
+        let _ = shape;
         None
     }
 
@@ -56,4 +82,14 @@ pub trait StepCost: Send + Sync + Debug {
         }
         total
     }
+}
+
+/// A model's nanoseconds, rounded once per step to the nearest.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative; a cast from float saturates, and 2^64 ns are 584 years"
+)]
+fn round(ns: f64) -> Nanos {
+    Nanos::new(ns.round() as u64)
 }

@@ -11,6 +11,8 @@ pub struct BatchShape {
     pub decodes: u64,
     /// Sum over those turns of the context after the step, the new token included, in tokens.
     pub decode_context: u64,
+    /// The largest of those contexts.
+    pub decode_context_max: u64,
     /// Turns that prefill a chunk in this step. They count for the host's overhead.
     pub prefill_chunks: u64,
     /// New tokens over all chunks.
@@ -26,6 +28,7 @@ impl BatchShape {
     pub fn add_decode(&mut self, context_after: Tokens) {
         self.decodes = sum(self.decodes, 1, "decoding turns");
         self.decode_context = sum(self.decode_context, context_after.get(), "decode context");
+        self.decode_context_max = self.decode_context_max.max(context_after.get());
     }
 
     /// Adds a chunk of `new` tokens behind `prefix` computed ones. No tokens, no chunk.
@@ -56,6 +59,7 @@ impl BatchShape {
     pub fn next_decode(&mut self) {
         debug_assert!(self.prefill_chunks == 0, "a prefill does not repeat");
         self.decode_context = sum(self.decode_context, self.decodes, "decode context");
+        self.decode_context_max += u64::from(self.decodes > 0);
     }
 
     /// Whether the step computes nothing.
@@ -92,6 +96,7 @@ mod tests {
         let want = BatchShape {
             decodes: 2,
             decode_context: 57,
+            decode_context_max: 50,
             prefill_chunks: 2,
             prefill_tokens: 13,
             prefill_work: 2_109,

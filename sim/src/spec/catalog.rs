@@ -12,6 +12,7 @@ use crate::cost::{Coefficients, InMillis};
 pub(super) struct Fit {
     pub(super) coefficients: Coefficients,
     pub(super) evidence: String,
+    pub(super) includes_host: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -19,6 +20,7 @@ struct RawFit {
     origin: String,
     ms: InMillis,
     evidence: String,
+    includes_host: bool,
 }
 
 /// Specs by name. Starts with those that ship ([`Catalog::builtin`]); texts are added on top.
@@ -77,6 +79,7 @@ impl Catalog {
                 origin: origin.to_owned(),
                 ms: raw.in_millis(),
                 evidence: raw.evidence,
+                includes_host: raw.includes_host,
             };
             // The share of experts is the model's and may still be unknown; the rest is checked now.
             coefficients(&fit, 1.0, &entry)?;
@@ -102,6 +105,23 @@ impl Catalog {
         find(&self.models, "model", name)
     }
 
+    /// The name of the GPU that somebody else calls this, if there is one. Case does not matter.
+    pub fn gpu_known_as(&self, other: &str) -> Option<&str> {
+        let gpus = self.gpus.values();
+        known_as(gpus.map(|g| (g.name.as_str(), g.aliases.as_slice())), other)
+    }
+
+    /// The name of the model that somebody else calls this, if there is one. Case does not matter, nor
+    /// does what stands before the last slash.
+    pub fn model_known_as(&self, other: &str) -> Option<&str> {
+        let other = other.rsplit('/').next().unwrap_or(other);
+        let models = self.models.values();
+        known_as(
+            models.map(|m| (m.name.as_str(), m.aliases.as_slice())),
+            other,
+        )
+    }
+
     /// All GPUs, by name.
     pub fn gpus(&self) -> impl Iterator<Item = &GpuSpec> {
         self.gpus.values()
@@ -122,6 +142,7 @@ impl Catalog {
         Ok(Some(Fit {
             coefficients: coefficients(raw, model.active_share(), &entry)?,
             evidence: raw.evidence.clone(),
+            includes_host: raw.includes_host,
         }))
     }
 
@@ -130,6 +151,15 @@ impl Catalog {
         let of_model = self.costs.keys().filter(|(name, _)| name == model);
         list(of_model.map(|(_, gpu)| gpu.as_str()))
     }
+}
+
+fn known_as<'a>(
+    mut among: impl Iterator<Item = (&'a str, &'a [String])>,
+    other: &str,
+) -> Option<&'a str> {
+    let other = other.to_lowercase();
+    let found = among.find(|(name, aliases)| *name == other || aliases.contains(&other));
+    found.map(|(name, _)| name)
 }
 
 fn cost_entry(model: &str, gpu: &str) -> String {

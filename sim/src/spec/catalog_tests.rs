@@ -43,10 +43,25 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest() {
     let text = MINE.replace("memory_mib", "memory_mb");
     assert_eq!(
         told(&text),
-        "`mine.toml` line 4: unknown key `memory_mb` in `gpu` (known: `name`, `memory_mib`, \
-         `memory_gb_per_s`, `like`, `sources`)\nhint: did you mean `memory_mib`?"
+        "`mine.toml` line 4: unknown key `memory_mb` in `gpu` (known: `name`, `aliases`, `memory_mib`, \
+         `memory_gb_per_s`, `bf16_tflops`, `link_gb_per_s`, `like`, `sources`)\nhint: did you mean `memory_mib`?"
     );
     assert!(told("[[gpus]]\nname = \"x\"").ends_with("hint: did you mean `gpu`?"));
+}
+
+#[test]
+fn names_of_drivers_and_repositories_are_known() {
+    let catalog = Catalog::builtin();
+    assert_eq!(
+        catalog.gpu_known_as("NVIDIA GeForce RTX 4090"),
+        Some("rtx-4090")
+    );
+    assert_eq!(
+        catalog.model_known_as("Qwen/Qwen3-30B-A3B-Instruct-2507"),
+        Some("qwen3-coder-30b-a3b")
+    );
+    assert_eq!(catalog.model_known_as("llama-3.1-8b"), Some("llama-3.1-8b"));
+    assert_eq!(catalog.gpu_known_as("NVIDIA H300"), None);
 }
 
 #[test]
@@ -56,7 +71,7 @@ fn an_unknown_name_lists_all_and_the_nearest() {
     assert_eq!(
         refused.expect_err("no such GPU").to_string(),
         "no GPU `h100-nvlink` (known: `a100-sxm`, `h100-nvl`, `h100-sxm`, `h200-nvl`, \
-         `h200-sxm`)\nhint: did you mean `h100-nvl`?"
+         `h200-sxm`, `rtx-4090`, `rtx-pro-6000`, `xeon-8480`)\nhint: did you mean `h100-nvl`?"
     );
     let refused = catalog.model("zzz").expect_err("no such model");
     assert!(!refused.to_string().contains("hint"), "{refused}");

@@ -2,7 +2,7 @@
 
 use units::Bytes;
 
-use crate::cost::CostError;
+use crate::cost::{CostError, ProfileError};
 
 /// A spec that cannot be read, or hardware that cannot be had.
 ///
@@ -77,7 +77,8 @@ pub enum SpecError {
     /// Weights and working space leave no room for a block of KV.
     #[error(
         "`{model}` does not fit `{gpu}`: {:.2} of {:.2} GiB may be used, weights take {:.2} GiB and \
-         activations {:.2} GiB; at least {needed} bytes for KV must remain",
+         activations {:.2} GiB; at least {needed} bytes for KV must remain\n\
+         hint: it fits on: {fits}",
         gib(*usable),
         gib(*memory),
         gib(*weights),
@@ -91,7 +92,52 @@ pub enum SpecError {
         weights: Bytes,
         reserve: Bytes,
         needed: Bytes,
+        fits: Box<str>,
     },
+    /// No roofline, because a data sheet's figure is missing.
+    #[error(
+        "no roofline of `{model}` on `{gpu}`: {missing} is not given\nhint: add it to the spec"
+    )]
+    NoRoofline {
+        model: Box<str>,
+        gpu: Box<str>,
+        missing: &'static str,
+    },
+    /// Kernel tables that cannot be used.
+    #[error("cannot use the kernel tables of `{model}` on `{gpu}`")]
+    Profile {
+        model: Box<str>,
+        gpu: Box<str>,
+        source: Box<ProfileError>,
+    },
+    /// A line of a profile's `meta.yaml` that cannot be understood.
+    #[error("`{origin}` line {line}: `{key}` is `{value}` (wanted: {wanted})")]
+    ProfileMeta {
+        origin: Box<str>,
+        line: usize,
+        key: &'static str,
+        value: Box<str>,
+        wanted: &'static str,
+    },
+    /// A degree of tensor parallelism that the model's heads cannot be split by.
+    #[error(
+        "`{model}` cannot be split over {degree} GPUs (wanted: 1 to 64, dividing its {heads} query heads)"
+    )]
+    Degree {
+        model: Box<str>,
+        degree: u32,
+        heads: u32,
+    },
+}
+
+impl SpecError {
+    /// Says in a refusal for want of memory what would do.
+    pub(super) fn with_what_fits(mut self, what: impl FnOnce() -> Box<str>) -> Self {
+        if let Self::DoesNotFit { fits, .. } = &mut self {
+            *fits = what();
+        }
+        self
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for messages only")]

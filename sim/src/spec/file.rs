@@ -23,8 +23,12 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Gpu {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
     pub(super) memory_mib: u64,
     pub(super) memory_gb_per_s: u64,
+    pub(super) bf16_tflops: Option<u64>,
+    pub(super) link_gb_per_s: Option<u64>,
     pub(super) like: Option<String>,
     pub(super) sources: Vec<String>,
 }
@@ -33,6 +37,8 @@ pub(super) struct Gpu {
 #[serde(deny_unknown_fields)]
 pub(super) struct Model {
     pub(super) name: String,
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
     pub(super) layers: u32,
     pub(super) kv_heads: u32,
     pub(super) head_dim: u32,
@@ -40,6 +46,8 @@ pub(super) struct Model {
     pub(super) weights_gib: f64,
     pub(super) context_length: u64,
     pub(super) experts: Option<Experts>,
+    pub(super) window: Option<Window>,
+    pub(super) shape: Option<Shape>,
     pub(super) sources: Vec<String>,
 }
 
@@ -52,10 +60,31 @@ pub(super) struct Experts {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Window {
+    pub(super) tokens: u64,
+    pub(super) layers: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Shape {
+    pub(super) hidden: u32,
+    pub(super) heads: u32,
+    pub(super) ffn: u32,
+    pub(super) vocab: u32,
+    pub(super) weight_bits: f64,
+    pub(super) expert_bits: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Cost {
     pub(super) model: String,
     pub(super) gpu: String,
     pub(super) evidence: String,
+    /// Whether the coefficients contain the host's overhead: they were fitted to whole steps.
+    #[serde(default)]
+    pub(super) includes_host: bool,
     p0: f64,
     p1: f64,
     p2: f64,
@@ -80,9 +109,19 @@ impl Cost {
 }
 
 const TABLES: &[&str] = &["gpu", "model", "cost"];
-const GPU: &[&str] = &["name", "memory_mib", "memory_gb_per_s", "like", "sources"];
+const GPU: &[&str] = &[
+    "name",
+    "aliases",
+    "memory_mib",
+    "memory_gb_per_s",
+    "bf16_tflops",
+    "link_gb_per_s",
+    "like",
+    "sources",
+];
 const MODEL: &[&str] = &[
     "name",
+    "aliases",
     "layers",
     "kv_heads",
     "head_dim",
@@ -90,11 +129,38 @@ const MODEL: &[&str] = &[
     "weights_gib",
     "context_length",
     "experts",
+    "window",
+    "shape",
     "sources",
 ];
-const EXPERTS: &[&str] = &["active", "total"];
+/// Tables inside a model, and their keys.
+const INNER: &[(&str, &[&str])] = &[
+    ("experts", &["active", "total"]),
+    ("window", &["tokens", "layers"]),
+    (
+        "shape",
+        &[
+            "hidden",
+            "heads",
+            "ffn",
+            "vocab",
+            "weight_bits",
+            "expert_bits",
+        ],
+    ),
+];
 const COST: &[&str] = &[
-    "model", "gpu", "evidence", "p0", "p1", "p2", "d0", "e", "d1", "d2",
+    "model",
+    "gpu",
+    "evidence",
+    "includes_host",
+    "p0",
+    "p1",
+    "p2",
+    "d0",
+    "e",
+    "d1",
+    "d2",
 ];
 
 /// Reads a text. `origin` is its name in errors.
@@ -114,8 +180,10 @@ pub(super) fn parse(origin: &str, text: &str) -> Result<File, SpecError> {
         for entry in entries.into_iter().flatten() {
             if let DeValue::Table(entry) = entry.get_ref() {
                 keys.check(table, entry, known)?;
-                if let Some(DeValue::Table(experts)) = entry.get("experts").map(Spanned::get_ref) {
-                    keys.check("experts", experts, EXPERTS)?;
+                for (name, known) in INNER {
+                    if let Some(DeValue::Table(inner)) = entry.get(*name).map(Spanned::get_ref) {
+                        keys.check(name, inner, known)?;
+                    }
                 }
             }
         }

@@ -12,6 +12,50 @@ fn on(gpu: &str, model: &str) -> Hardware {
     Hardware::new(&Catalog::builtin(), gpu, model, 0.90).expect("ships")
 }
 
+fn coefficients(hardware: &Hardware) -> &Coefficients {
+    hardware
+        .cost
+        .closed_form()
+        .expect("was fitted")
+        .coefficients()
+}
+
+fn choose(gpu: &str, model: &str, degree: u32, cost: CostChoice) -> Result<Hardware, SpecError> {
+    let choice = Choice {
+        gpu,
+        model,
+        utilisation: 0.90,
+        degree,
+        cost,
+    };
+    Hardware::choose(&Catalog::builtin(), &choice)
+}
+
+#[test]
+fn windowed_layers_keep_their_window_per_turn_and_nothing_per_token() {
+    let gpt = on("h100-sxm", "gpt-oss-120b");
+    // 18 of 36 layers * 2 * 8 * 64 * 2 B, and 18 layers * 128 tokens * 2,048 B.
+    assert_eq!(gpt.model.kv_per_token(), Bytes(36_864));
+    assert_eq!(gpt.model.kv_of_windows(), Bytes(4_718_592));
+    // (0.9 * 81559 - 60.8 * 1024 - 3584) MiB - 128 * 4.5 MiB = 6,983.9 MiB, 1024/36 tokens in each.
+    assert_eq!(gpt.kv_tokens, Tokens(198_653));
+}
+
+#[test]
+fn tensor_parallelism_adds_memory_and_takes_the_roofline() {
+    let two = choose("h100-sxm", "llama-3.1-70b", 2, CostChoice::Auto).expect("fits twice");
+    assert_eq!((two.basis, two.cost.name()), (Basis::Roofline, "roofline"));
+    // (0.9 * 163118 - 131.4 * 1024 - 7168) MiB = 5,084.6 MiB, at 320 KiB per token.
+    assert_eq!(two.kv_tokens, Tokens(16_270));
+    let odd = choose("h100-sxm", "llama-3.1-70b", 3, CostChoice::Auto).expect_err("64 heads");
+    assert_eq!(
+        odd.to_string(),
+        "`llama-3.1-70b` cannot be split over 3 GPUs (wanted: 1 to 64, dividing its 64 query heads)"
+    );
+    let fit = choose("h100-sxm", LLAMA, 2, CostChoice::ClosedForm).expect_err("no fit for two");
+    assert!(fit.to_string().starts_with("no cost for"), "{fit}");
+}
+
 #[test]
 fn kv_per_token_follows_from_the_shape() {
     // 2 * 48 * 4 * 128 * 2 and 2 * 32 * 8 * 128 * 2.
@@ -45,10 +89,18 @@ fn every_pair_that_ships_has_a_cost() {
     let catalog = Catalog::builtin();
     for gpu in catalog.gpus() {
         for model in catalog.models() {
-            let built = Hardware::new(&catalog, &gpu.name, &model.name, 0.90);
-            let hardware = built.unwrap_or_else(|e| panic!("{} on {}: {e}", model.name, gpu.name));
-            assert!(hardware.evidence.starts_with("fitted"));
             assert!(!gpu.sources.is_empty() && !model.sources.is_empty());
+            match Hardware::new(&catalog, &gpu.name, &model.name, 0.90) {
+                Ok(hardware) => {
+                    let word = match hardware.basis {
+                        Basis::Fitted | Basis::Scaled => "fitted",
+                        other => other.as_str(),
+                    };
+                    assert!(hardware.evidence.starts_with(word), "{}", hardware.evidence);
+                }
+                Err(SpecError::DoesNotFit { .. }) => {}
+                Err(e) => panic!("{} on {}: {e}", model.name, gpu.name),
+            }
         }
     }
 }
@@ -77,11 +129,7 @@ fn fits_are_loaded_to_the_picosecond() {
             d2,
             active_share,
         };
-        assert_eq!(
-            *on(gpu, model).cost.coefficients(),
-            want,
-            "{model} on {gpu}"
-        );
+        assert_eq!(*coefficients(&on(gpu, model)), want, "{model} on {gpu}");
     }
 }
 
@@ -94,9 +142,9 @@ fn a_gpu_like_another_scales_what_memory_bounds() {
         d0: 3_232_605_383,
         e: 12_947_435_246,
         d2: 27_392,
-        ..*sxm.cost.coefficients()
+        ..*coefficients(&sxm)
     };
-    assert_eq!(*nvl.cost.coefficients(), want);
+    assert_eq!(*coefficients(&nvl), want);
     assert_eq!(
         nvl.evidence,
         "fitted to AIConfigurator kernel tables of Qwen3-30B-A3B bf16, vLLM 0.24, H100 SXM; for \
@@ -176,7 +224,8 @@ fn a_model_that_does_not_fit_is_refused_with_its_numbers() {
     assert_eq!(
         message,
         "`qwen3-coder-30b-a3b` does not fit `h100-sxm`: 55.75 of 79.65 GiB may be used, weights \
-         take 56.30 GiB and activations 3.50 GiB; at least 3145728 bytes for KV must remain"
+         take 56.30 GiB and activations 3.50 GiB; at least 3145728 bytes for KV must remain\n\
+         hint: it fits on: `h100-nvl`, `h200-nvl`, `h200-sxm`, `rtx-pro-6000`, `xeon-8480`"
     );
 }
 

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 use scheduler::policy::Policy;
 use scheduler::{
-    Arrival, Config, Event, Info, Phase, PrefillCost, Scheduler, StepOutcome, Then, Window,
+    Arrival, Config, Event, Info, Phase, Planning, PrefillCost, Scheduler, StepOutcome, Then,
+    Window,
 };
 use traces::model::Session;
 use units::{GroupId, Nanos, SessionId, Time, Tokens};
 
 use super::agents::{After, Agent, Tools, is_think, session_of};
-use super::error::{Progress, SimError};
+use super::error::{Progress, SimError, check_reach};
 use super::foresight::foresee;
 use super::record::{NoObserver, Observer, Outcome, Sample, Status, Summary};
 use crate::cost::{BatchShape, StepCost};
@@ -89,6 +90,8 @@ pub(super) struct World<'a, I: Iterator<Item = Offered>, O: Observer> {
     tools: Tools,
     groups: FxHashMap<Arc<str>, GroupId>,
     step_end: Option<Time>,
+    /// What the next plan must not know yet (asynchronous scheduling).
+    held: Vec<Event>,
     link: Option<HostLink>,
     /// Copies under way: when they end, whose, which.
     copies: BinaryHeap<Reverse<(Time, SessionId, u64)>>,
@@ -113,6 +116,7 @@ pub fn simulate<O: Observer>(
     observer: &mut O,
 ) -> Result<Summary, SimError> {
     setup.engine.validate()?;
+    check_reach(&setup.engine, setup.cost.reach())?;
     let budget = setup.engine.token_budget.get();
     let reload = Reload {
         cost: Arc::clone(&setup.cost),
@@ -127,6 +131,7 @@ pub fn simulate<O: Observer>(
         tools: Tools::new(setup.tools),
         groups: FxHashMap::default(),
         step_end: None,
+        held: Vec::new(),
         link: setup.engine.offload.map(HostLink::new),
         copies: BinaryHeap::new(),
         next_sample: setup.sample_every.map(|_| Time::ZERO),
@@ -278,6 +283,14 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
             shared.push((group, segment.tokens));
         }
         let peak = session.peak_tokens();
+        let most = self.setup.cost.reach().context;
+        if peak.get() > most {
+            return Err(SimError::ContextBeyondCost {
+                session: session.id.to_string(),
+                tokens: peak.get(),
+                most,
+            });
+        }
         // The one place where the future is read: for an oracle, and for nobody else.
         let foresight = if self.scheduler.needs_foresight() {
             foresee(self.setup, &session)
@@ -287,14 +300,15 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         let agent = Agent::new(id, session, now, foresight);
         let turn = self.tools.request(&agent);
         self.agents.insert(id, agent);
-        self.scheduler.handle(
+        let last_of_load = self.offered.peek().is_none();
+        self.request(
             now,
             Event::SessionArrived(Arrival {
                 session: id,
                 shared,
                 peak,
                 turn,
-                last_of_load: self.offered.peek().is_none(),
+                last_of_load,
             }),
         )?;
         Ok(())
@@ -307,8 +321,24 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
         } else {
             agent.next_turn(now);
             let turn = self.tools.request(agent);
-            self.scheduler
-                .handle(now, Event::TurnReady { session, turn })?;
+            self.request(now, Event::TurnReady { session, turn })?;
+        }
+        Ok(())
+    }
+
+    /// Hands a turn's request to the scheduler, now or after the plan that was already made.
+    fn request(&mut self, now: Time, event: Event) -> Result<(), SimError> {
+        if self.setup.engine.planning == Planning::Ahead && self.step_end.is_some() {
+            self.held.push(event);
+        } else {
+            self.scheduler.handle(now, event)?;
+        }
+        Ok(())
+    }
+
+    fn release_held(&mut self, now: Time) -> Result<(), SimError> {
+        for event in self.held.drain(..) {
+            self.scheduler.handle(now, event)?;
         }
         Ok(())
     }
@@ -316,6 +346,11 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
     /// Begins the next step, and the ones after it that are the same. Returns when the last began.
     fn begin_step(&mut self, now: Time) -> Result<Time, SimError> {
         let Some(plan) = self.scheduler.plan(now)? else {
+            if !self.held.is_empty() {
+                // The engine has nothing to run and looks at what came meanwhile.
+                self.release_held(now)?;
+                return self.begin_step(now);
+            }
             self.drain(now)?;
             return Ok(now);
         };
@@ -326,8 +361,18 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
                 Phase::Prefill => shape.add_prefill(chunk.context, chunk.tokens),
             }
         }
+        if let Some(source) = self.setup.cost.outside(&shape) {
+            return Err(SimError::OutsideCost { at: now, source });
+        }
         let time = self.setup.cost.step(&shape);
         self.observer.step(now, plan, time);
+        if !self.held.is_empty() {
+            // The next plan knows more than this one: it is not the same again.
+            self.release_held(now)?;
+            self.drain(now)?;
+            self.step_end = Some(now + time);
+            return Ok(now);
+        }
         self.drain(now)?;
         let (at, end) = self.repeat_step(now, shape, now + time);
         self.step_end = Some(end);

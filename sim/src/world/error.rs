@@ -1,8 +1,9 @@
 //! Runs that cannot go on: bad input, broken contracts, and policies that get nowhere.
 
-use scheduler::{ConfigError, Scheduler, SchedulerError};
+use scheduler::{Config, ConfigError, Scheduler, SchedulerError};
 use units::Time;
 
+use crate::cost::{Outside, Reach};
 use crate::tool_cpu::DemandError;
 
 /// A run that cannot go on.
@@ -54,6 +55,42 @@ pub enum SimError {
         /// Sessions that are open.
         open: usize,
     },
+    /// A limit of the engine beyond what the cost model was measured for.
+    #[error(
+        "`{field}` is {value}, and the cost model knows steps of up to {most}\n\
+         hint: lower it, or choose another cost model"
+    )]
+    LimitBeyondCost {
+        /// The engine's field.
+        field: &'static str,
+        /// Its value.
+        value: u64,
+        /// The largest that was measured.
+        most: u64,
+    },
+    /// A session whose context outgrows what the cost model was measured for.
+    #[error(
+        "session `{session}` grows to {tokens} tokens, and the cost model knows contexts of up to {most}\n\
+         hint: drop such sessions, or choose another cost model"
+    )]
+    ContextBeyondCost {
+        /// The recorded session.
+        session: String,
+        /// Its largest context.
+        tokens: u64,
+        /// The largest that was measured.
+        most: u64,
+    },
+    /// A batch that the cost model has no answer for.
+    #[error(
+        "at {at} the cost model has no answer for a step: {source}\nhint: choose another cost model"
+    )]
+    OutsideCost {
+        /// When the step would have begun.
+        at: Time,
+        /// Which figure, and its range.
+        source: Outside,
+    },
     /// Sessions must be offered in order of arrival.
     #[error("session {index} arrives at {at}, before the one offered before it ({before})")]
     ArrivalsOutOfOrder {
@@ -64,6 +101,20 @@ pub enum SimError {
         /// The arrival before.
         before: Time,
     },
+}
+
+/// Refuses an engine that could plan steps that the cost model does not know.
+pub(super) fn check_reach(engine: &Config, reach: Reach) -> Result<(), SimError> {
+    let limits = [
+        ("max_running", engine.max_running as u64, reach.turns),
+        ("token_budget", engine.token_budget.get(), reach.tokens),
+    ];
+    for (field, value, most) in limits {
+        if value > most {
+            return Err(SimError::LimitBeyondCost { field, value, most });
+        }
+    }
+    Ok(())
 }
 
 /// Steps without a sampled token after which a run is given up. The longest honest stretch is one
