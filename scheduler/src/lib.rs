@@ -25,6 +25,7 @@ mod foresight;
 mod info;
 mod lineage;
 mod livelock;
+mod members;
 mod offload;
 mod pins;
 mod plan;

@@ -67,6 +67,8 @@ pub(crate) struct Lineage {
     segments: Vec<(u64, u64)>,
     /// Leading blocks that belong to shared openings.
     shared: u64,
+    /// The groups that it opened with, though a later turn may have kept none of them.
+    groups: Vec<u64>,
 }
 
 impl Lineage {
@@ -82,7 +84,13 @@ impl Lineage {
             }
         }
         segments.push((shared, own));
-        Self { segments, shared }
+        let groups = segments[..segments.len() - 1].iter();
+        let groups = groups.map(|&(_, lineage)| lineage).collect();
+        Self {
+            segments,
+            shared,
+            groups,
+        }
     }
 
     /// The next turn's context: its first `kept` blocks as before, new content from there on.
@@ -96,6 +104,11 @@ impl Lineage {
         }
         self.segments.push((kept.get(), own));
         self.shared = self.shared.min(kept.get());
+    }
+
+    /// Lineages of the groups that the session's first turn opened with.
+    pub(crate) fn groups(&self) -> &[u64] {
+        &self.groups
     }
 
     /// Content of block `k` and who can hit it.

@@ -74,6 +74,21 @@ impl Scheduler {
         (s.owed, s.owed_waiting) = (owed, waiting);
     }
 
+    /// Waiting turns whose openings name the group of this content and whose hit is such, in order.
+    fn waiting_for(&self, ident: Ident, hit: impl Fn(Blocks) -> bool) -> Vec<u32> {
+        let members = self.members.of(ident.lineage());
+        let waits = |slot: &u32| {
+            let s = &self.sessions[*slot];
+            hit(s.hit) && self.waiting.contains(s.rank, s.id)
+        };
+        let mut slots: Vec<u32> = members.filter(waits).collect();
+        slots.sort_unstable_by_key(|&slot| {
+            let s = &self.sessions[slot];
+            (s.rank.key, s.id)
+        });
+        slots
+    }
+
     /// The last copy of some content is gone: whoever waits for it will compute it again.
     pub(crate) fn content_lost(&mut self, now: Time, lost: Lost) {
         match lost.owner {
@@ -83,7 +98,7 @@ impl Scheduler {
                 }
             }
             Owner::Group => {
-                for slot in self.waiting.slots().collect::<Vec<_>>() {
+                for slot in self.waiting_for(lost.ident, |hit| hit > lost.ident.depth()) {
                     self.shorten_hit(now, slot, lost.ident);
                 }
             }
@@ -137,7 +152,7 @@ impl Scheduler {
 
     /// A block of a shared opening became hittable: waiting turns of the group may now hit further.
     pub(crate) fn shared_content_found(&mut self, now: Time, ident: Ident) {
-        for slot in self.waiting.slots().collect::<Vec<_>>() {
+        for slot in self.waiting_for(ident, |hit| hit == ident.depth()) {
             let s = &self.sessions[slot];
             if s.pin.is_none()
                 && s.hit == ident.depth()

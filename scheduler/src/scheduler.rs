@@ -30,6 +30,7 @@ pub struct Scheduler {
     pub(crate) pool: Pool,
     pub(crate) sessions: Sessions,
     pub(crate) groups: FxHashMap<GroupId, u64>,
+    pub(crate) members: crate::members::Members,
     next_lineage: u64,
 
     pub(crate) backlog: Backlog,
@@ -99,6 +100,7 @@ impl Scheduler {
             cost,
             sessions: Sessions::default(),
             groups: FxHashMap::default(),
+            members: crate::members::Members::default(),
             next_lineage: 0,
             backlog: Backlog::default(),
             waiting: Waiting::default(),
@@ -386,8 +388,11 @@ impl Scheduler {
         let own = self.fresh_lineage();
         let demand = size.to_hold(arrival.turn.prompt);
         let lineage = Lineage::first(own, &groups);
-        self.sessions
+        let slot = self
+            .sessions
             .insert(Session::new(id, now, lineage, &arrival.turn));
+        self.members
+            .enter(self.sessions[slot].lineage.groups(), slot);
         self.emit(
             now,
             Info::Arrived {
@@ -522,6 +527,7 @@ impl Scheduler {
     /// Completes a session that holds nothing any more.
     pub(crate) fn finish_session(&mut self, now: Time, slot: u32) {
         let session = self.sessions.remove(slot);
+        self.members.leave(session.lineage.groups(), slot);
         debug_assert!(
             session.blocks.is_empty(),
             "a complete session holds no block"

@@ -34,6 +34,11 @@ impl Waiting {
         }
     }
 
+    /// Whether a turn waits under this rank.
+    pub(crate) fn contains(&self, rank: Rank, session: SessionId) -> bool {
+        self.order.contains_key(&(rank.key, session))
+    }
+
     pub(crate) fn remove(&mut self, rank: Rank, session: SessionId) {
         let was = self.order.remove(&(rank.key, session));
         debug_assert!(
@@ -65,9 +70,5 @@ impl Waiting {
         let from = last.map_or(Unbounded, Excluded);
         let (&(key, session), &slot) = self.order.range((from, Unbounded)).next()?;
         Some((key, session, slot))
-    }
-
-    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> {
-        self.order.values().copied()
     }
 }
