@@ -100,6 +100,8 @@ pub enum Command {
     Sweep(crate::sweep::args::SweepArgs),
     /// How much load a machine takes within a target, or how few cores or KV blocks a load needs.
     Capacity(Box<crate::capacity::args::CapacityArgs>),
+    /// A sweep as one HTML page: setup, tables, figures, limits.
+    Report(crate::html::args::ReportArgs),
     /// Join the shards of a sweep.
     Merge(crate::sweep::args::MergeArgs),
     /// Replay a real engine's request log and say how far off the simulation is.
@@ -256,7 +258,9 @@ same recorded session, arriving at the same instant.
 
 The sessions of one run share a machine, so they are not independent, and one run has no confidence
 interval. With runs of several seeds each seed is one observation, and the 95 % interval is
-Student's t over seeds.
+Student's t over seeds. `by_size.1` is the quarter of the sessions with the fewest prompt and output
+tokens, `by_size.4` the one with the most, each seed by its own quarters; `below 0` counts the seeds
+in which B was the smaller: for latencies, those that B wins.
 
 Decisions are compared in order, by time, session and what was decided. Updates of an admission
 window are left out: a policy without a window has none.

@@ -5,8 +5,9 @@
 //! says how sure their means are; [`sweep`] does whole grids of runs and [`merge`] joins their parts;
 //! [`compare`] lays two runs side by side; [`demo`] is what `orrery` does without arguments; [`show`]
 //! lists what there is to choose from; [`trace`] makes and describes traces; [`capacity`] searches how
-//! much load a machine takes; [`perfetto`] draws a run as a timeline; [`validate`] holds the
-//! simulation against a real engine's log and [`calibrate`] fits a cost model to one.
+//! much load a machine takes; [`perfetto`] draws a run as a timeline, [`html`] a sweep as a page;
+//! [`validate`] holds the simulation against a real engine's log and [`calibrate`] fits a cost model
+//! to one.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
 //! arguments.
 //! Limits: whole workloads are held in memory, since sessions are offered in a drawn order.
@@ -23,6 +24,7 @@ pub mod compare;
 pub mod demo;
 pub mod estimate;
 pub mod failure;
+pub mod html;
 pub mod interrupt;
 pub mod merge;
 pub mod metrics;
@@ -83,6 +85,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Race(args)) => race::command(&args, &interrupt),
         Some(Command::Sweep(args)) => sweep::command(&args, &interrupt),
         Some(Command::Capacity(args)) => capacity::command(&args, &interrupt),
+        Some(Command::Report(args)) => html::command(&args),
         Some(Command::Merge(args)) => merge::command(&args),
         Some(Command::Validate(args)) => validate::validate(&args),
         Some(Command::Calibrate(args)) => calibrate::calibrate(&args),

@@ -16,6 +16,7 @@ mod numbers;
 mod perfetto;
 mod policy_errors;
 mod race;
+mod report;
 mod show;
 mod stopping;
 mod support;

@@ -20,6 +20,10 @@ pub struct OverSeeds {
     pub mean: Option<f64>,
     /// Half the width of the 95 % interval; null below two seeds.
     pub ci95: Option<f64>,
+    /// Seeds in which it is below zero: of a latency, seeds that B wins.
+    pub below_zero: usize,
+    /// Seeds in which it is above zero.
+    pub above_zero: usize,
 }
 
 /// Every difference of the pairs, over seeds.
@@ -40,6 +44,14 @@ pub fn over(pairs: &[Pair]) -> Named<OverSeeds> {
         ("sooner_in_b".to_owned(), of(&|p| p.sessions.sooner_in_b)),
         ("later_in_b".to_owned(), of(&|p| p.sessions.later_in_b)),
     ];
+    // The quarters of a seed are its own: the smallest sessions of that run.
+    for quarter in 0..4 {
+        let part = |p: &Pair| p.by_size.get(quarter).cloned();
+        let name = |value: &str| format!("by_size.{}.{value}", quarter + 1);
+        all.push((name("mean_s"), of(&|p| part(p)?.mean_s)));
+        all.push((name("sooner_in_b"), of(&|p| part(p)?.sooner_in_b)));
+        all.push((name("later_in_b"), of(&|p| part(p)?.later_in_b)));
+    }
     let names = pairs.first().map(|p| p.totals.0.as_slice());
     for (name, _) in names.unwrap_or_default() {
         let difference = |p: &Pair| {
@@ -57,6 +69,8 @@ fn summed_up(values: &[f64]) -> OverSeeds {
         seeds: estimate.n,
         mean: estimate.mean,
         ci95: estimate.half(),
+        below_zero: values.iter().filter(|x| **x < 0.0).count(),
+        above_zero: values.iter().filter(|x| **x > 0.0).count(),
     }
 }
 
@@ -70,6 +84,12 @@ mod tests {
         let found = summed_up(&[1.0, 2.0, 3.0]);
         assert_eq!((found.seeds, found.mean), (3, Some(2.0)));
         assert!((found.ci95.unwrap() - 4.302_652_730 / 3.0_f64.sqrt()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn wins_are_counted_and_a_draw_is_none() {
+        let found = summed_up(&[-2.0, 0.0, 3.0, -1.0]);
+        assert_eq!((found.below_zero, found.above_zero), (2, 1));
     }
 
     #[test]

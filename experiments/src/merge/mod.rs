@@ -18,7 +18,7 @@ use crate::sweep::args::MergeArgs;
 use crate::sweep::folder::{Folder, finished};
 use crate::sweep::summary::{self, Counts};
 use crate::sweep::table::Runs;
-use crate::sweep::{manifests, partial, write_tables};
+use crate::sweep::{manifests, partial, planned, write_tables};
 
 /// One part: what it planned.
 struct Part {
@@ -50,27 +50,27 @@ pub fn command(args: &MergeArgs) -> Result<(), Failure> {
         );
     }
     let folder = Folder::open(&args.out)?;
-    let mut planned: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
+    let mut wanted: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
     for part in &parts {
         for run in &part.runs {
-            planned.entry(run).or_default().push(&part.folder);
+            wanted.entry(run).or_default().push(&part.folder);
         }
     }
     let mut missing: Vec<String> = Vec::new();
-    for (run, folders) in &planned {
+    for (run, folders) in &wanted {
         if let Err(error) = bring(run, folders, &folder) {
             missing.push(format!("{error:#}"));
         }
     }
-    let record = record(&parts, planned.keys().copied());
+    let record = record(&parts, wanted.keys().copied());
     folder
         .write(Path::new("sweep.json"), &record)
         .map_err(partial)?;
-    let (manifests, _) = manifests(&folder.runs(), planned.keys().copied());
+    let (manifests, _) = manifests(&folder.runs(), wanted.keys().copied());
     let runs = Runs::of(&manifests);
     write_tables(&folder, &runs).map_err(partial)?;
     let counts = Counts {
-        planned: planned.len(),
+        planned: wanted.len(),
         done: runs.rows.len(),
         before: 0,
         failed: missing.len(),
@@ -96,31 +96,12 @@ pub fn command(args: &MergeArgs) -> Result<(), Failure> {
         "{} of {} planned runs are missing\nhint: start the sweep of each shard again; what is \
          finished is skipped",
         missing.len(),
-        planned.len()
+        wanted.len()
     )))
 }
 
 fn part(folder: &Path) -> anyhow::Result<Part> {
-    let path = folder.join("sweep.json");
-    let cannot = || format!("`{}` is no folder of a sweep", folder.display());
-    let text = fs::read_to_string(&path).with_context(cannot)?;
-    let record: Value = serde_json::from_str(&text)
-        .with_context(|| format!("cannot read `{}`", path.display()))
-        .with_context(cannot)?;
-    let names = record["runs"]
-        .as_array()
-        .filter(|_| record["orrery_sweep"] == 1);
-    let names: Option<Vec<String>> = names.and_then(|names| {
-        let plain = |name: &Value| {
-            let name = name.as_str()?;
-            // A name with a slash would lead out of the folder.
-            (Path::new(name).components().count() == 1).then(|| name.to_owned())
-        };
-        names.iter().map(plain).collect()
-    });
-    let Some(runs) = names else {
-        return Err(anyhow!("`{}` lists no runs", path.display())).with_context(cannot);
-    };
+    let (record, runs) = planned(folder)?;
     Ok(Part {
         folder: folder.to_owned(),
         record,

@@ -80,7 +80,8 @@ impl Folder {
 
     /// Removes what was being written when a process ended.
     fn clear(&self) -> anyhow::Result<()> {
-        for folder in [self.root.clone(), self.runs(), self.root.join("ideals")] {
+        let below = ["runs", "failed", "ideals"].map(|part| self.root.join(part));
+        for folder in below.iter().chain([&self.root]) {
             let cannot = || format!("cannot clear `{}`", folder.display());
             for entry in fs::read_dir(&folder).with_context(cannot)? {
                 let entry = entry.with_context(cannot)?;

@@ -21,7 +21,7 @@ pub mod table;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
@@ -166,6 +166,34 @@ fn begins(
         grid.repeated,
         grid.skipped
     )
+}
+
+/// What `sweep.json` of the folder says, and the runs that it plans.
+///
+/// # Errors
+/// A folder that is no sweep's.
+pub(crate) fn planned(folder: &Path) -> anyhow::Result<(Value, Vec<String>)> {
+    let path = folder.join("sweep.json");
+    let cannot = || format!("`{}` is no folder of a sweep", folder.display());
+    let text = std::fs::read_to_string(&path).with_context(cannot)?;
+    let record: Value = serde_json::from_str(&text)
+        .with_context(|| format!("cannot read `{}`", path.display()))
+        .with_context(cannot)?;
+    let names = record["runs"]
+        .as_array()
+        .filter(|_| record["orrery_sweep"] == 1);
+    let names: Option<Vec<String>> = names.and_then(|names| {
+        let plain = |name: &Value| {
+            let name = name.as_str()?;
+            // A name with a slash would lead out of the folder.
+            (Path::new(name).components().count() == 1).then(|| name.to_owned())
+        };
+        names.iter().map(plain).collect()
+    });
+    match names {
+        Some(names) => Ok((record, names)),
+        None => Err(anyhow!("`{}` lists no runs", path.display())).with_context(cannot),
+    }
 }
 
 /// The manifests of the named runs that are whole, and the names of the others with what is wrong.

@@ -66,17 +66,37 @@ pub fn print(runs: &Runs, counts: &Counts, format: Format) -> anyhow::Result<Str
     }
 }
 
+/// What the columns of the table mean.
+pub const LEGEND: &str = "\
+Means over seeds +- half their 95 % interval (Student's t). Latency: arrival to completion. G(a): sessions
+within a x their time alone, per 1000 s. A(a): their share of those offered, %. hits: prompt tokens found in KV, %.";
+
 fn table(runs: &Runs) -> String {
     if runs.rows.is_empty() {
         return String::new();
     }
+    let (header, rows, texts) = grid(runs);
+    let names: Vec<&str> = header.iter().map(String::as_str).collect();
+    let mut table = output::table(&names);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in texts..header.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{}\n\n{LEGEND}\n", table.trim_fmt())
+}
+
+/// Headings, rows, and how many columns name the group before the numbers begin.
+pub fn grid(runs: &Runs) -> (Vec<String>, Vec<Vec<String>>, usize) {
     let names = names(runs);
     let shown: Vec<Shown<'_>> = SHOWN.iter().flat_map(|what| shown(runs, *what)).collect();
-    let mut header: Vec<&str> = names.clone();
-    header.push("seeds");
-    header.extend(shown.iter().map(|(_, heading, _, _)| heading.as_str()));
-    let mut table = output::table(&header);
-    for group in groups(runs, &names) {
+    let mut header: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    header.push("seeds".to_owned());
+    header.extend(shown.iter().map(|(_, heading, _, _)| heading.clone()));
+    let row = |group: Vec<&Row>| {
         let mut cells = key(group[0], &names);
         cells.push(group.len().to_string());
         for (name, _, scale, digits) in &shown {
@@ -84,23 +104,15 @@ fn table(runs: &Runs) -> String {
             let estimate = Estimate::of(&values.collect::<Vec<f64>>());
             cells.push(plus_minus(estimate, *scale, *digits));
         }
-        table.add_row(cells);
-    }
-    for column in names.len()..header.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    format!(
-        "{}\n\nMeans over seeds +- half their 95 % interval (Student's t). Latency: arrival to \
-         completion. G(a): sessions\nwithin a x their time alone, per 1000 s. A(a): their share of \
-         those offered, %. hits: prompt tokens found in KV, %.\n",
-        table.trim_fmt()
-    )
+        cells
+    };
+    let rows = groups(runs, &names).into_iter().map(row).collect();
+    let texts = names.len();
+    (header, rows, texts)
 }
 
 /// Columns that name a group: policy and rate, and whatever else varies, but what follows from it.
-fn names(runs: &Runs) -> Vec<&str> {
+pub fn names(runs: &Runs) -> Vec<&str> {
     let varies = |name: &str| {
         let mut values = runs.rows.iter().map(|row| row.get(name));
         let first = values.next();

@@ -211,17 +211,38 @@ fn over_seeds(text: &mut String, comparison: &Comparison) {
     if comparison.pairs.len() < 2 {
         return;
     }
-    let mut table = output::table(&["B less A, over seeds", "seeds", "mean", "95 % +-"]);
-    for (name, OverSeeds { seeds, mean, ci95 }) in &comparison.over_seeds.0 {
+    let mut table = output::table(&[
+        "B less A, over seeds",
+        "seeds",
+        "mean",
+        "95 % +-",
+        "below 0",
+        "above 0",
+    ]);
+    for (name, over) in &comparison.over_seeds.0 {
         let number = |x: Option<f64>| shown(x.map(Value::from).as_ref());
+        let OverSeeds {
+            seeds, mean, ci95, ..
+        } = over;
+        // A share of sessions is no difference: it has no sign.
+        let is_share = name.ends_with("sooner_in_b") || name.ends_with("later_in_b");
+        let count = |n: usize| {
+            if is_share {
+                String::new()
+            } else {
+                n.to_string()
+            }
+        };
         table.add_row([
             name.clone(),
             seeds.to_string(),
             number(*mean),
             number(*ci95),
+            count(over.below_zero),
+            count(over.above_zero),
         ]);
     }
-    right(&mut table, 1..4);
+    right(&mut table, 1..6);
     let _ = writeln!(text, "{}\n", table.trim_fmt());
 }
 
