@@ -172,6 +172,12 @@ fn broken_runs_are_done_again_and_no_others() {
     ] {
         fs::copy(path(5, name), path(4, name)).unwrap();
     }
+    // What a process that was killed leaves behind.
+    fs::create_dir(out.join("runs/.mars.1.tmp")).unwrap();
+    write(&out, "runs/.mars.1.tmp/turns.parquet", "half");
+    write(&out, "failed/.mars.json.1.tmp", "{");
+    write(&out, ".runs.csv.1.tmp", "half");
+    write(&out, "log.jsonl", "{\"run\":\"cut sho");
     let ran = succeed(at.path(), &args);
     assert_eq!(counts(&ran), (5, 11));
     for broken in &there[..5] {

@@ -83,7 +83,7 @@ impl Folder {
         let below = ["runs", "failed", "ideals"].map(|part| self.root.join(part));
         for folder in below.iter().chain([&self.root]) {
             let cannot = || format!("cannot clear `{}`", folder.display());
-            for entry in fs::read_dir(&folder).with_context(cannot)? {
+            for entry in fs::read_dir(folder).with_context(cannot)? {
                 let entry = entry.with_context(cannot)?;
                 let path = entry.path();
                 let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
