@@ -9,7 +9,7 @@ use crate::cli::Format;
 const SWEEP_EXAMPLES: &str = "\
 The file: every flag of `orrery run` is a key (dashes become underscores), with one value or a list;
 [set] takes the keys of --set. The sweep is every combination. A policy or workload that is a file is
-looked for beside the sweep file.
+looked for beside the sweep file; other paths are as for `orrery run`.
 
   policy   = [\"fcfs\", \"mars\", \"mine.toml\"]
   workload = \"bundled\"

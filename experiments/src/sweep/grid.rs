@@ -193,7 +193,9 @@ fn plan(
         }
         loading = true;
         let loaded = Arc::new(load(file, name, how)?);
-        let key = if loaded.made { made } else { recorded };
+        // What was dropped depends on how it was loaded, too.
+        let whole = !loaded.made && loaded.dropped.count == 0;
+        let key = if whole { recorded } else { made };
         workloads.insert(key, Arc::clone(&loaded));
         loading = false;
         Ok(loaded)
