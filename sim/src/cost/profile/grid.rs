@@ -66,6 +66,12 @@ impl<const N: usize> Grid<N> {
         (axis[0], axis[axis.len() - 1])
     }
 
+    /// The value before the largest of an axis; the largest if it is the only one.
+    pub(super) fn last_but_one(&self, axis: usize) -> f64 {
+        let axis = &self.axes[axis];
+        axis[axis.len().saturating_sub(2)]
+    }
+
     /// Time at a point. Outside the axes it is that of the nearest edge: the caller checks first.
     pub(super) fn at(&self, point: [f64; N]) -> f64 {
         let mut low = [0; N];

@@ -137,6 +137,25 @@ fn what_is_smaller_than_a_tile_costs_a_tile() {
 }
 
 #[test]
+fn more_decodes_beside_a_prefill_than_measured_are_on_the_last_line() {
+    // Without the rows of 16 decodes beside a chunk, the most are 4.
+    let all = attention();
+    let kept = all.lines().filter(|row| {
+        let column: Vec<&str> = row.split(',').collect();
+        column[0] == "prefill_chunk" || column[0] == "0" || column[2] != "16"
+    });
+    let text: String = kept.flat_map(|row| [row, "\n"]).collect();
+    let cost = build(&dense(), &text, assembly()).expect("complete");
+    let shape = batch(&[(100, 50)], &[200; 10]);
+    assert_eq!(cost.outside(&shape), None);
+    // The formula is linear in the decodes, so carrying it on is exact.
+    assert_eq!(
+        cost.step(&shape),
+        by_hand(60, attention_us(50, 100, 10, 200))
+    );
+}
+
+#[test]
 fn uneven_contexts_cost_the_measured_share() {
     let skewed = Assembly {
         skew: 0.1,
