@@ -30,6 +30,7 @@ pub mod merge;
 pub mod metrics;
 pub mod output;
 pub mod perfetto;
+pub mod plot;
 pub mod progress;
 pub mod race;
 pub mod report;
