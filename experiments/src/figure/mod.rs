@@ -1,0 +1,228 @@
+//! `orrery figure`: the paper's figures and ours, each a sweep and a drawing of its results.
+//!
+//! What: [`recipes`] lists them, [`results`] does the runs that are missing and reads them, [`mod@grid`]
+//! and the modules beside it draw. The drawing is SVG; the numbers in it are CSV.
+//! Why: a figure that cannot be made again from one command is an anecdote.
+//! Limits: intervals are Student's t over seeds, 95 %; one run is one observation.
+
+pub mod args;
+pub mod drawing;
+mod grid;
+pub mod recipe;
+pub mod recipes;
+pub mod results;
+mod spread;
+mod timeline;
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::anyhow;
+
+use crate::failure::{Exit, Failure, did_you_mean, nearest};
+use crate::interrupt::Interrupt;
+use crate::output::{data, note};
+use crate::plot::{self, Figure};
+use crate::run::plan;
+use crate::sweep::{folder, partial};
+use args::FigureArgs;
+use drawing::Drawing;
+use recipe::{Recipe, Shape};
+use recipes::RECIPES;
+use results::{How, Results, compute, text};
+
+/// `orrery figure`.
+///
+/// # Errors
+/// A [`Failure`] with its exit code: bad input, a failed run, an interruption.
+pub fn command(args: &FigureArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    if args.names.iter().any(|name| name == "list") {
+        return data(&list());
+    }
+    let recipes = chosen(&args.names)?;
+    let count = |flag: &str, given: &Option<String>| -> Result<Option<u64>, Failure> {
+        let Some(text) = given else { return Ok(None) };
+        match text.parse() {
+            Ok(n) if (1..=1_000_000).contains(&n) => Ok(Some(n)),
+            _ => Err(Failure::bad_input(anyhow!(
+                "{flag} is `{text}` (wanted: a whole number from 1 to 1000000)"
+            ))),
+        }
+    };
+    let (sessions, seeds) = if args.quick {
+        (Some(60), Some(2))
+    } else {
+        (
+            count("--sessions", &args.sessions)?,
+            count("--seeds", &args.seeds)?,
+        )
+    };
+    let threads = plan::threads(args.threads.as_deref())?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .build()
+        .map_err(Failure::bad_input)?;
+    let how = How {
+        out: &args.out,
+        sessions,
+        seeds,
+        quiet: args.quiet,
+        pool: &pool,
+        interrupt,
+    };
+    let mut failed = 0;
+    for recipe in recipes {
+        let made = make(recipe, &how)?;
+        for (name, failure) in &made.failed {
+            note(false, &format!("run `{name}` failed: {:#}", failure.error));
+        }
+        failed += made.failed.len();
+        write(&args.out, recipe.name, &made).map_err(partial)?;
+        for ending in ["svg", "csv"] {
+            let path = args.out.join(format!("{}.{ending}", recipe.name));
+            data(&format!("{}\n", path.display()))?;
+        }
+    }
+    if failed > 0 {
+        return Err(Failure {
+            exit: Exit::Partial,
+            error: anyhow!(
+                "{failed} runs failed; their points are missing from the figures\nhint: `{}` says why",
+                args.out.join("failed").display()
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// A figure that is ready to be written.
+#[derive(Debug)]
+pub struct Made {
+    /// The drawing.
+    pub svg: String,
+    /// Its numbers.
+    pub csv: String,
+    /// Runs that failed.
+    pub failed: Vec<(String, Failure)>,
+}
+
+/// Makes one figure.
+///
+/// # Errors
+/// As [`compute`], or a table of a run that cannot be read.
+pub fn make(recipe: &Recipe, how: &How<'_>) -> Result<Made, Failure> {
+    let mut all = Drawing::default();
+    let mut failed = Vec::new();
+    let mut ran = Vec::new();
+    for (number, part) in recipe.parts.iter().enumerate() {
+        let results = compute(recipe, number, part, how)?;
+        let drawing = match part.shape {
+            Shape::Grid(grid) => grid::draw(&grid, &results, &policies(part.sweep)),
+            Shape::Own(draw) => draw(&results).map_err(partial)?,
+        };
+        let line = setting(&results);
+        if !ran.contains(&line) {
+            ran.push(line);
+        }
+        all.absorb(drawing);
+        failed.extend(results.failed);
+    }
+    let csv = all.csv().map_err(partial)?;
+    let figure = Figure {
+        title: recipe.title.to_owned(),
+        caption: ran,
+        columns: recipe.columns,
+        panels: all.panels,
+    };
+    let svg = plot::svg(&figure).map_err(partial)?;
+    Ok(Made { svg, csv, failed })
+}
+
+fn write(out: &Path, name: &str, made: &Made) -> anyhow::Result<()> {
+    for (ending, bytes) in [("svg", &made.svg), ("csv", &made.csv)] {
+        let path = out.join(format!("{name}.{ending}"));
+        folder::whole(&path, |path| Ok(std::fs::write(path, bytes)?))?;
+    }
+    Ok(())
+}
+
+/// The policies of a sweep, as it orders them.
+fn policies(sweep: &str) -> Vec<String> {
+    let table: Option<toml::Table> = sweep.parse().ok();
+    let policies = table.and_then(|mut table| table.remove("policy"));
+    let names = policies.and_then(|value| match value {
+        toml::Value::Array(values) => Some(values),
+        one => Some(vec![one]),
+    });
+    let names = names.unwrap_or_default();
+    names
+        .iter()
+        .filter_map(|name| name.as_str())
+        .map(|name| name.trim_end_matches(".toml").to_owned())
+        .collect()
+}
+
+/// What was run, for the caption.
+fn setting(results: &Results) -> String {
+    let all = |column: &str| results.distinct(column).join(", ");
+    let seeds = results.distinct("seed").len();
+    let mut text = format!(
+        "{} on {}; {} tool cores; {} sessions a run, arrivals {}; {seeds} seed{}",
+        all("model"),
+        all("gpu"),
+        all("tool_cores"),
+        all("sessions"),
+        all("arrivals"),
+        if seeds == 1 { "" } else { "s" },
+    );
+    if seeds > 1 {
+        let _ = write!(text, ", bars and bands: 95 % interval (Student's t)");
+    }
+    if let Some(row) = results.runs.rows.first() {
+        let _ = write!(text, "; semantics {}", text_of(row, "config.semantics"));
+    }
+    text
+}
+
+fn text_of(row: &crate::sweep::table::Row, column: &str) -> String {
+    let shown = text(row, column);
+    if shown.is_empty() { crate::SEMANTICS.to_string() } else { shown }
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Recipe>, Failure> {
+    let mut chosen: Vec<&Recipe> = Vec::new();
+    for name in names {
+        let found: Vec<&Recipe> = RECIPES
+            .iter()
+            .filter(|recipe| match name.as_str() {
+                "all" => true,
+                "paper" => recipe.of_paper,
+                "ours" => !recipe.of_paper,
+                name => recipe.name == name,
+            })
+            .collect();
+        if found.is_empty() {
+            let known = RECIPES.iter().map(|r| r.name);
+            let known = known.chain(["all", "paper", "ours", "list"]);
+            return Err(Failure::bad_input(anyhow!(
+                "no figure `{name}`{}\nhint: `orrery figure list` shows them",
+                did_you_mean(nearest(name, known))
+            )));
+        }
+        for recipe in found {
+            if !chosen.iter().any(|c| c.name == recipe.name) {
+                chosen.push(recipe);
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+fn list() -> String {
+    let mut table = crate::output::table(&["figure", "of", "shows"]);
+    for recipe in RECIPES {
+        let of = if recipe.of_paper { "paper" } else { "ours" };
+        table.add_row([recipe.name, of, recipe.about]);
+    }
+    format!("{table}\n")
+}

@@ -1,0 +1,181 @@
+//! Runs of a figure's sweep: done if they are not there yet, then read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader};
+use serde_json::Value;
+
+use super::recipe::{Part, Recipe};
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::output::note;
+use crate::sweep::file::{Item, Key, SweepFile};
+use crate::sweep::folder::Folder;
+use crate::sweep::table::{Row, Runs};
+use crate::sweep::{go, grid, manifests, partial};
+
+/// How figures are made.
+#[derive(Debug)]
+pub struct How<'a> {
+    /// Folder of runs, sweeps, drawings.
+    pub out: &'a Path,
+    /// Sessions per run, instead of the recipe's.
+    pub sessions: Option<u64>,
+    /// Seeds, 1 to this, instead of the recipe's.
+    pub seeds: Option<u64>,
+    /// No progress.
+    pub quiet: bool,
+    /// Where runs go.
+    pub pool: &'a rayon::ThreadPool,
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+}
+
+/// The runs of one part.
+#[derive(Debug)]
+pub struct Results {
+    /// A row per run.
+    pub runs: Runs,
+    /// Where their directories are.
+    pub folder: PathBuf,
+    /// Runs that failed, with why.
+    pub failed: Vec<(String, Failure)>,
+}
+
+/// Does what is missing of the part, and reads it all.
+///
+/// # Errors
+/// Bad input, an interruption, a disk that takes no more. A run's own failure is in the results.
+pub fn compute(
+    recipe: &Recipe,
+    number: usize,
+    part: &Part,
+    how: &How<'_>,
+) -> Result<Results, Failure> {
+    let file = sweep_file(recipe, number, part, how)?;
+    let mut grid = grid::grid(&file)?;
+    let folder = Folder::open(how.out)?;
+    for plan in &mut grid.plans {
+        plan.out = Some(folder.runs());
+    }
+    let jobs: Vec<_> = grid.jobs.iter().collect();
+    let pending = how
+        .pool
+        .install(|| go::pending(&grid, &jobs, &folder.runs()));
+    note(
+        how.quiet,
+        &format!(
+            "figure {}: {} runs, {} finished before",
+            file.name,
+            jobs.len(),
+            pending.before
+        ),
+    );
+    let outcome = go::go(&grid, &pending, &folder, how.pool, how.quiet, how.interrupt)?;
+    let names = jobs.iter().map(|job| &*job.name);
+    let (manifests, _) = how.pool.install(|| manifests(&folder.runs(), names));
+    Ok(Results {
+        runs: Runs::of(&manifests),
+        folder: folder.runs(),
+        failed: outcome.failed,
+    })
+}
+
+/// The sweep as a file that its reader can change, and with the numbers asked for.
+fn sweep_file(
+    recipe: &Recipe,
+    number: usize,
+    part: &Part,
+    how: &How<'_>,
+) -> Result<SweepFile, Failure> {
+    let folder = how.out.join("sweeps");
+    let write = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
+        let path = folder.join(name);
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, text))
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        Ok(path)
+    };
+    for (name, text) in recipe.policies {
+        write(name, text).map_err(partial)?;
+    }
+    let name = match recipe.parts.len() {
+        1 => format!("{}.toml", recipe.name),
+        _ => format!("{}-{}.toml", recipe.name, number + 1),
+    };
+    let path = write(&name, part.sweep).map_err(partial)?;
+    let mut file = SweepFile::read(&path)?;
+    let seeds = how.seeds.map(|n| (1..=n).map(|seed| seed.to_string()));
+    set(&mut file, "seed", seeds.map(Iterator::collect));
+    set(
+        &mut file,
+        "sessions",
+        how.sessions.map(|n| vec![n.to_string()]),
+    );
+    Ok(file)
+}
+
+fn set(file: &mut SweepFile, flag: &str, values: Option<Vec<String>>) {
+    let axis = file.axes.iter_mut().find(|axis| axis.key == Key::Flag(flag.to_owned()));
+    if let (Some(axis), Some(values)) = (axis, values) {
+        let line = axis.line;
+        axis.values = values.into_iter().map(|text| Item { text, line }).collect();
+    }
+}
+
+impl Results {
+    /// Distinct texts of a column, in the order of its first rows; a recipe's order of policies is the
+    /// caller's.
+    pub fn distinct(&self, column: &str) -> Vec<String> {
+        let mut seen: Vec<String> = Vec::new();
+        for row in &self.runs.rows {
+            let text = text(row, column);
+            if !seen.contains(&text) {
+                seen.push(text);
+            }
+        }
+        seen
+    }
+
+    /// Columns of a table of one run, as numbers; null stays `None`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or lacks a column.
+    pub fn columns<const N: usize>(
+        &self,
+        row: &Row,
+        table: &str,
+        names: [&str; N],
+    ) -> anyhow::Result<[Vec<Option<f64>>; N]> {
+        let path = self.folder.join(text(row, "run")).join(table);
+        let read = || -> anyhow::Result<[Vec<Option<f64>>; N]> {
+            let frame = ParquetReader::new(fs::File::open(&path)?).finish()?;
+            let mut columns: [Vec<Option<f64>>; N] = std::array::from_fn(|_| Vec::new());
+            for (name, column) in names.iter().zip(&mut columns) {
+                *column = numbers(&frame, name)?;
+            }
+            Ok(columns)
+        };
+        read().with_context(|| format!("cannot read `{}`", path.display()))
+    }
+}
+
+fn numbers(frame: &DataFrame, name: &str) -> anyhow::Result<Vec<Option<f64>>> {
+    let column = frame.column(name)?.cast(&DataType::Float64)?;
+    Ok(column.f64()?.iter().collect())
+}
+
+/// A cell as text, empty where it is null.
+pub fn text(row: &Row, column: &str) -> String {
+    match row.get(column) {
+        None | Some(Value::Null) => String::new(),
+        Some(value) => crate::sweep::table::text(value),
+    }
+}
+
+/// A cell as a number.
+pub fn number(row: &Row, column: &str) -> Option<f64> {
+    row.get(column).and_then(Value::as_f64)
+}
