@@ -110,6 +110,8 @@ pub enum Command {
     Calibrate(Box<crate::calibrate::args::CalibrateArgs>),
     /// The demo: fcfs and mars over a few rates, a table and a figure.
     Demo(DemoArgs),
+    /// Make a figure of the paper, or one of ours: the runs, the drawing, the numbers in it.
+    Figure(crate::figure::args::FigureArgs),
     /// List, show or explain scheduling policies.
     Policies(PoliciesArgs),
     /// List GPUs and models, with the KV pool of each pair and what its costs rest on.

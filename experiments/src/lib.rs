@@ -25,6 +25,7 @@ pub mod demo;
 pub mod estimate;
 pub mod failure;
 pub mod html;
+pub mod figure;
 pub mod interrupt;
 pub mod merge;
 pub mod metrics;
@@ -90,6 +91,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Merge(args)) => merge::command(&args),
         Some(Command::Validate(args)) => validate::validate(&args),
         Some(Command::Calibrate(args)) => calibrate::calibrate(&args),
+        Some(Command::Figure(args)) => figure::command(&args, &interrupt),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args),
         Some(Command::Workloads(args)) => show::workloads(&args.what),

@@ -9,7 +9,7 @@ use crate::plot::scale::Axis;
 use crate::plot::{Mark, Panel, Point, Series, style};
 
 /// The panels of these results. `order` is the order of lines, as the recipe names them.
-pub fn draw(grid: &Grid, results: &Results, order: &[String]) -> Drawing {
+pub(super) fn draw(grid: &Grid, results: &Results, order: &[String]) -> Drawing {
     let groups = grid
         .panels
         .map_or_else(|| vec![String::new()], |column| results.distinct(column));
@@ -87,7 +87,7 @@ fn panel(
 }
 
 /// The axis of a metric.
-pub fn axis(metric: &Metric) -> Axis {
+pub(super) fn axis(metric: &Metric) -> Axis {
     if metric.log {
         Axis::log(metric.label)
     } else {
@@ -170,7 +170,12 @@ mod tests {
         let shown: Vec<String> = drawing
             .rows
             .iter()
-            .map(|r| format!("{} {} {} {:?} {}", r.panel, r.series, r.x, r.value.mean, r.value.n))
+            .map(|r| {
+                format!(
+                    "{} {} {} {:?} {}",
+                    r.panel, r.series, r.x, r.value.mean, r.value.n
+                )
+            })
             .collect();
         assert_eq!(
             shown,
@@ -186,7 +191,11 @@ mod tests {
             ]
         );
         // A point without a value is not drawn at zero.
-        let drawn: Vec<usize> = drawing.panels[0].series.iter().map(|s| s.points.len()).collect();
+        let drawn: Vec<usize> = drawing.panels[0]
+            .series
+            .iter()
+            .map(|s| s.points.len())
+            .collect();
         assert_eq!(drawn, [0, 2]);
     }
 }

@@ -186,7 +186,11 @@ fn setting(results: &Results) -> String {
 
 fn text_of(row: &crate::sweep::table::Row, column: &str) -> String {
     let shown = text(row, column);
-    if shown.is_empty() { crate::SEMANTICS.to_string() } else { shown }
+    if shown.is_empty() {
+        crate::SEMANTICS.to_string()
+    } else {
+        shown
+    }
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Recipe>, Failure> {

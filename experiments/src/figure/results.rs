@@ -118,7 +118,10 @@ fn sweep_file(
 }
 
 fn set(file: &mut SweepFile, flag: &str, values: Option<Vec<String>>) {
-    let axis = file.axes.iter_mut().find(|axis| axis.key == Key::Flag(flag.to_owned()));
+    let axis = file
+        .axes
+        .iter_mut()
+        .find(|axis| axis.key == Key::Flag(flag.to_owned()));
     if let (Some(axis), Some(values)) = (axis, values) {
         let line = axis.line;
         axis.values = values.into_iter().map(|text| Item { text, line }).collect();

@@ -92,7 +92,7 @@ impl SweepFile {
         Self::parse(path, &stem.unwrap_or_default(), &text).map_err(Failure::bad_input)
     }
 
-    fn parse(path: &Path, stem: &str, text: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(path: &Path, stem: &str, text: &str) -> anyhow::Result<Self> {
         let reader = Reader {
             path,
             text,
