@@ -112,6 +112,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Make a figure of the paper, or one of ours: the runs, the drawing, the numbers in it.
     Figure(crate::figure::args::FigureArgs),
+    /// Hold every number that the MARS paper prints against ours.
+    Claims(crate::claims::args::ClaimsArgs),
     /// List, show or explain scheduling policies.
     Policies(PoliciesArgs),
     /// List GPUs and models, with the KV pool of each pair and what its costs rest on.

@@ -19,6 +19,7 @@
 
 pub mod calibrate;
 pub mod capacity;
+pub mod claims;
 pub mod cli;
 pub mod compare;
 pub mod demo;
@@ -92,6 +93,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Validate(args)) => validate::validate(&args),
         Some(Command::Calibrate(args)) => calibrate::calibrate(&args),
         Some(Command::Figure(args)) => figure::command(&args, &interrupt),
+        Some(Command::Claims(args)) => claims::command(&args, &interrupt),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args),
         Some(Command::Workloads(args)) => show::workloads(&args.what),

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn numbers_are_short_and_missing_ones_are_not_zero() {
         assert_eq!(
-            [1234.567_89, 0.1 + 0.2, 0.0, 12_345_678.0].map(digits),
+            [1_234.567_89, 0.1 + 0.2, 0.0, 12_345_678.0].map(digits),
             ["1234.57", "0.3", "0", "12345700"]
         );
         let row = |values: &[f64]| Row {

@@ -11,8 +11,8 @@ mod grid;
 pub mod recipe;
 pub mod recipes;
 pub mod results;
-mod spread;
-mod timeline;
+pub(crate) mod spread;
+pub(crate) mod timeline;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -40,36 +40,8 @@ pub fn command(args: &FigureArgs, interrupt: &Interrupt) -> Result<(), Failure> 
         return data(&list());
     }
     let recipes = chosen(&args.names)?;
-    let count = |flag: &str, given: &Option<String>| -> Result<Option<u64>, Failure> {
-        let Some(text) = given else { return Ok(None) };
-        match text.parse() {
-            Ok(n) if (1..=1_000_000).contains(&n) => Ok(Some(n)),
-            _ => Err(Failure::bad_input(anyhow!(
-                "{flag} is `{text}` (wanted: a whole number from 1 to 1000000)"
-            ))),
-        }
-    };
-    let (sessions, seeds) = if args.quick {
-        (Some(60), Some(2))
-    } else {
-        (
-            count("--sessions", &args.sessions)?,
-            count("--seeds", &args.seeds)?,
-        )
-    };
-    let threads = plan::threads(args.threads.as_deref())?;
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .build()
-        .map_err(Failure::bad_input)?;
-    let how = How {
-        out: &args.out,
-        sessions,
-        seeds,
-        quiet: args.quiet,
-        pool: &pool,
-        interrupt,
-    };
+    let pool = pool(args)?;
+    let how = how(args, &pool, interrupt)?;
     let mut failed = 0;
     for recipe in recipes {
         let made = make(recipe, &how)?;
@@ -93,6 +65,54 @@ pub fn command(args: &FigureArgs, interrupt: &Interrupt) -> Result<(), Failure> 
         });
     }
     Ok(())
+}
+
+/// Threads for the runs.
+///
+/// # Errors
+/// Bad input: a number of threads that cannot be.
+pub(crate) fn pool(args: &FigureArgs) -> Result<rayon::ThreadPool, Failure> {
+    let threads = plan::threads(args.threads.as_deref())?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0))
+        .build()
+        .map_err(Failure::bad_input)
+}
+
+/// How the runs of these arguments are done.
+///
+/// # Errors
+/// Bad input: numbers that cannot be.
+pub(crate) fn how<'a>(
+    args: &'a FigureArgs,
+    pool: &'a rayon::ThreadPool,
+    interrupt: &'a Interrupt,
+) -> Result<How<'a>, Failure> {
+    let count = |flag: &str, given: &Option<String>| -> Result<Option<u64>, Failure> {
+        let Some(text) = given else { return Ok(None) };
+        match text.parse() {
+            Ok(n) if (1..=1_000_000).contains(&n) => Ok(Some(n)),
+            _ => Err(Failure::bad_input(anyhow!(
+                "{flag} is `{text}` (wanted: a whole number from 1 to 1000000)"
+            ))),
+        }
+    };
+    let (sessions, seeds) = if args.quick {
+        (Some(60), Some(2))
+    } else {
+        (
+            count("--sessions", &args.sessions)?,
+            count("--seeds", &args.seeds)?,
+        )
+    };
+    Ok(How {
+        out: &args.out,
+        sessions,
+        seeds,
+        quiet: args.quiet,
+        pool,
+        interrupt,
+    })
 }
 
 /// A figure that is ready to be written.
@@ -150,9 +170,9 @@ fn write(out: &Path, name: &str, made: &Made) -> anyhow::Result<()> {
 fn policies(sweep: &str) -> Vec<String> {
     let table: Option<toml::Table> = sweep.parse().ok();
     let policies = table.and_then(|mut table| table.remove("policy"));
-    let names = policies.and_then(|value| match value {
-        toml::Value::Array(values) => Some(values),
-        one => Some(vec![one]),
+    let names = policies.map(|value| match value {
+        toml::Value::Array(values) => values,
+        one => vec![one],
     });
     let names = names.unwrap_or_default();
     names

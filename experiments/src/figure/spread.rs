@@ -112,7 +112,7 @@ fn sorted(values: Vec<Option<f64>>) -> Vec<f64> {
 ///
 /// # Errors
 /// A run's table that cannot be read.
-pub(super) fn ttft(results: &Results) -> anyhow::Result<Drawing> {
+pub(crate) fn ttft(results: &Results) -> anyhow::Result<Drawing> {
     let what = Curves {
         panels: "workload",
         series: "policy",
@@ -138,7 +138,7 @@ pub(super) fn ttft(results: &Results) -> anyhow::Result<Drawing> {
 ///
 /// # Errors
 /// A run's table that cannot be read.
-pub(super) fn workloads(results: &Results) -> anyhow::Result<Drawing> {
+pub(crate) fn workloads(results: &Results) -> anyhow::Result<Drawing> {
     let mut drawing = Drawing::default();
     let panels = [
         (
@@ -196,7 +196,7 @@ const QUARTERS: [&str; 4] = ["smallest", "small", "large", "largest"];
 /// # Errors
 /// A run's table that cannot be read.
 #[expect(clippy::cast_precision_loss, reason = "four quarters")]
-pub(super) fn sizes(results: &Results) -> anyhow::Result<Drawing> {
+pub(crate) fn sizes(results: &Results) -> anyhow::Result<Drawing> {
     let what = Curves {
         panels: "workload",
         series: "policy",

@@ -14,7 +14,7 @@ const BINS: u32 = 40;
 ///
 /// # Errors
 /// A run's table that cannot be read.
-pub(super) fn churn(results: &Results) -> anyhow::Result<Drawing> {
+pub(crate) fn churn(results: &Results) -> anyhow::Result<Drawing> {
     let what = Curves {
         panels: "workload",
         series: "policy",
@@ -91,7 +91,7 @@ const CONTROL: [(&str, &str, &[Line]); 4] = [
 ///
 /// # Errors
 /// A run's table that cannot be read.
-pub(super) fn control(results: &Results) -> anyhow::Result<Drawing> {
+pub(crate) fn control(results: &Results) -> anyhow::Result<Drawing> {
     let mut drawing = Drawing::default();
     let Some(run) = results.runs.rows.first() else {
         return Ok(drawing);

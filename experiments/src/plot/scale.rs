@@ -86,21 +86,14 @@ impl Axis {
         if places.is_empty() {
             return (0.0, 1.0);
         }
-        match self.scale {
-            Scale::Log => {
-                let (low, high) = (low.floor(), high.ceil());
-                (low, high.max(low + 1.0))
-            }
-            _ => {
-                let low = low.min(0.0);
-                let room = (high.max(0.0) - low) * 0.06;
-                let room = if room > 0.0 { room } else { 1.0 };
-                (
-                    if low < 0.0 { low - room } else { 0.0 },
-                    high.max(0.0) + room,
-                )
-            }
+        if self.scale == Scale::Log {
+            let (low, high) = (low.floor(), high.ceil());
+            return (low, high.max(low + 1.0));
         }
+        let (low, high) = (low.min(0.0), high.max(0.0));
+        let room = (high - low) * 0.06;
+        let room = if room > 0.0 { room } else { 1.0 };
+        (if low < 0.0 { low - room } else { 0.0 }, high + room)
     }
 
     /// How many ticks to ask for.
