@@ -11,7 +11,7 @@ use super::recipe::{Part, Recipe};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::note;
-use crate::sweep::file::{Item, Key, SweepFile};
+use crate::sweep::file::{Axis, Item, SweepFile};
 use crate::sweep::folder::Folder;
 use crate::sweep::table::{Row, Runs};
 use crate::sweep::{go, grid, manifests, partial};
@@ -108,20 +108,16 @@ fn sweep_file(
     let path = write(&name, part.sweep).map_err(partial)?;
     let mut file = SweepFile::read(&path)?;
     let seeds = how.seeds.map(|n| (1..=n).map(|seed| seed.to_string()));
-    set(&mut file, "seed", seeds.map(Iterator::collect));
-    set(
-        &mut file,
-        "sessions",
-        how.sessions.map(|n| vec![n.to_string()]),
-    );
+    // A figure of one run, or of none, has no use for more seeds.
+    let of_many = |axis: &&mut Axis| axis.key.is("seed") && axis.values.len() > 1;
+    let axis = file.axes.iter_mut().find(of_many);
+    set(axis, seeds.map(Iterator::collect));
+    let axis = file.axes.iter_mut().find(|axis| axis.key.is("sessions"));
+    set(axis, how.sessions.map(|n| vec![n.to_string()]));
     Ok(file)
 }
 
-fn set(file: &mut SweepFile, flag: &str, values: Option<Vec<String>>) {
-    let axis = file
-        .axes
-        .iter_mut()
-        .find(|axis| axis.key == Key::Flag(flag.to_owned()));
+fn set(axis: Option<&mut Axis>, values: Option<Vec<String>>) {
     if let (Some(axis), Some(values)) = (axis, values) {
         let line = axis.line;
         axis.values = values.into_iter().map(|text| Item { text, line }).collect();

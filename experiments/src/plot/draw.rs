@@ -117,6 +117,10 @@ fn draw(panel: &Panel, area: &Area<'_>) -> anyhow::Result<()> {
         y: y0..y1,
     };
     let bars = panel.series.iter().filter(|s| s.mark == Mark::Bars).count();
+    let curves = panel.series.iter().filter(|s| s.mark == Mark::Curve);
+    for series in curves {
+        plot.band(series)?;
+    }
     let mut bar = 0;
     for series in &panel.series {
         match series.mark {
@@ -131,10 +135,7 @@ fn draw(panel: &Panel, area: &Area<'_>) -> anyhow::Result<()> {
                     marker(&plot.area(), series.style, at)?;
                 }
             }
-            Mark::Curve => {
-                plot.band(series)?;
-                plot.line(&plot.pixels(series), series.style)?;
-            }
+            Mark::Curve => plot.line(&plot.pixels(series), series.style)?,
             Mark::Steps => plot.line(&steps(&plot.pixels(series)), series.style)?,
         }
     }
