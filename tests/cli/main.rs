@@ -11,6 +11,7 @@ mod costs;
 mod demo;
 mod determinism;
 mod errors;
+mod figures;
 mod limits;
 mod numbers;
 mod perfetto;
