@@ -8,14 +8,18 @@ use crate::estimate::Estimate;
 use crate::plot::scale::Axis;
 use crate::plot::{Mark, Panel, Point, Series, style};
 
-/// The panels of these results. `order` is the order of lines, as the recipe names them.
-pub(super) fn draw(grid: &Grid, results: &Results, order: &[String]) -> Drawing {
+/// The panels of these results. `order` gives the values of a column as the sweep orders them, if it
+/// does: names have no order of their own.
+pub(super) fn draw(
+    grid: &Grid,
+    results: &Results,
+    order: &impl Fn(&str) -> Vec<String>,
+) -> Drawing {
     let groups = grid
         .panels
         .map_or_else(|| vec![String::new()], |column| results.distinct(column));
-    let mut lines = results.distinct(grid.series);
-    lines.sort_by_key(|name| order.iter().position(|o| o == name).unwrap_or(order.len()));
-    let places = Places::of(results, &grid.x);
+    let lines = ordered(results.distinct(grid.series), &order(grid.series));
+    let places = Places::of(results, &grid.x, &order(grid.x.column));
     let mut drawing = Drawing::default();
     for metric in grid.metrics {
         for group in &groups {
@@ -86,6 +90,12 @@ fn panel(
     }
 }
 
+/// The names as `order` has them; what it does not have comes last.
+fn ordered(mut names: Vec<String>, order: &[String]) -> Vec<String> {
+    names.sort_by_key(|name| order.iter().position(|o| o == name).unwrap_or(order.len()));
+    names
+}
+
 /// The axis of a metric.
 pub(super) fn axis(metric: &Metric) -> Axis {
     if metric.log {
@@ -93,6 +103,11 @@ pub(super) fn axis(metric: &Metric) -> Axis {
     } else {
         Axis::linear(metric.label)
     }
+}
+
+/// A workload that is a file, without its ending.
+fn shown(name: &str) -> String {
+    name.trim_end_matches(".toml").to_owned()
 }
 
 /// Values of the horizontal axis: numbers by size, or names in their order.
@@ -104,8 +119,8 @@ struct Places {
 
 impl Places {
     #[expect(clippy::cast_precision_loss, reason = "a handful of categories")]
-    fn of(results: &Results, x: &Metric) -> Self {
-        let texts = results.distinct(x.column);
+    fn of(results: &Results, x: &Metric, order: &[String]) -> Self {
+        let texts = ordered(results.distinct(x.column), order);
         let numbers: Option<Vec<f64>> = texts.iter().map(|text| text.parse().ok()).collect();
         match numbers {
             Some(numbers) => {
@@ -117,7 +132,7 @@ impl Places {
                 }
             }
             None => Self {
-                axis: Axis::names(x.label, texts.clone()),
+                axis: Axis::names(x.label, texts.iter().map(|name| shown(name)).collect()),
                 values: (0..texts.len()).map(|i| i as f64).zip(texts).collect(),
             },
         }
@@ -165,7 +180,10 @@ mod tests {
             folder: std::path::PathBuf::new(),
             failed: Vec::new(),
         };
-        let order = ["fcfs".to_owned(), "mars".to_owned()];
+        let order = |column: &str| match column {
+            "policy" => vec!["fcfs".to_owned(), "mars".to_owned()],
+            _ => Vec::new(),
+        };
         let drawing = draw(&GRID, &results, &order);
         let shown: Vec<String> = drawing
             .rows

@@ -27,7 +27,7 @@ use crate::run::plan;
 use crate::sweep::{folder, partial};
 use args::FigureArgs;
 use drawing::Drawing;
-use recipe::{Recipe, Shape};
+use recipe::{Part, Recipe, Shape};
 use recipes::RECIPES;
 use results::{How, Results, compute, text};
 
@@ -137,7 +137,7 @@ pub fn make(recipe: &Recipe, how: &How<'_>) -> Result<Made, Failure> {
     for (number, part) in recipe.parts.iter().enumerate() {
         let results = compute(recipe, number, part, how)?;
         let drawing = match part.shape {
-            Shape::Grid(grid) => grid::draw(&grid, &results, &policies(part.sweep)),
+            Shape::Grid(grid) => grid::draw(&grid, &results, &|column| order(part, recipe, column)),
             Shape::Own(draw) => draw(&results).map_err(partial)?,
         };
         let line = setting(&results);
@@ -166,19 +166,27 @@ fn write(out: &Path, name: &str, made: &Made) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The policies of a sweep, as it orders them.
-fn policies(sweep: &str) -> Vec<String> {
-    let table: Option<toml::Table> = sweep.parse().ok();
-    let policies = table.and_then(|mut table| table.remove("policy"));
-    let names = policies.map(|value| match value {
+/// The values of a column as the part's sweep orders them. A policy that is a file goes by its name.
+fn order(part: &Part, recipe: &Recipe, column: &str) -> Vec<String> {
+    let table: Option<toml::Table> = part.sweep.parse().ok();
+    let values = table.and_then(|mut table| table.remove(column));
+    let names = values.map(|value| match value {
         toml::Value::Array(values) => values,
         one => vec![one],
     });
     let names = names.unwrap_or_default();
+    let named = |file: &str| -> Option<String> {
+        let (_, text) = recipe.policies.iter().find(|(name, _)| *name == file)?;
+        let table: toml::Table = text.parse().ok()?;
+        Some(table.get("name")?.as_str()?.to_owned())
+    };
     names
         .iter()
         .filter_map(|name| name.as_str())
-        .map(|name| name.trim_end_matches(".toml").to_owned())
+        .map(|name| match column {
+            "policy" => named(name).unwrap_or_else(|| name.to_owned()),
+            _ => name.to_owned(),
+        })
         .collect()
 }
 

@@ -96,11 +96,16 @@ impl Axis {
         (if low < 0.0 { low - room } else { 0.0 }, high + room)
     }
 
-    /// How many ticks to ask for.
-    pub(super) fn ticks(&self) -> usize {
+    /// How many ticks to ask for, on an axis with these ends.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a handful of decades"
+    )]
+    pub(super) fn ticks(&self, (low, high): (f64, f64)) -> usize {
         match &self.scale {
             Scale::Linear => 6,
-            Scale::Log => 10,
+            Scale::Log => (high - low).abs() as usize + 1,
             Scale::Names(names) => 2 * names.len() + 1,
         }
     }
