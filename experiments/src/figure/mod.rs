@@ -175,7 +175,7 @@ fn order(part: &Part, recipe: &Recipe, column: &str) -> Vec<String> {
         one => vec![one],
     });
     let names = names.unwrap_or_default();
-    let named = |file: &str| -> Option<String> {
+    let called = |file: &str| -> Option<String> {
         let (_, text) = recipe.policies.iter().find(|(name, _)| *name == file)?;
         let table: toml::Table = text.parse().ok()?;
         Some(table.get("name")?.as_str()?.to_owned())
@@ -184,7 +184,7 @@ fn order(part: &Part, recipe: &Recipe, column: &str) -> Vec<String> {
         .iter()
         .filter_map(|name| name.as_str())
         .map(|name| match column {
-            "policy" => named(name).unwrap_or_else(|| name.to_owned()),
+            "policy" => called(name).unwrap_or_else(|| name.to_owned()),
             _ => name.to_owned(),
         })
         .collect()
