@@ -93,6 +93,21 @@ fn a_session_by_hand() {
     assert_eq!(all.cores(), Some(0.25));
 }
 
+/// Gaps over the time from first to last, whatever the order and whoever has none.
+#[test]
+fn the_recorded_rate_is_that_of_the_gaps() {
+    let mut stats = Stats::default();
+    for arrival in [Some(9_000), None, Some(1_000), Some(2_000)] {
+        stats.add(&Session {
+            arrival: arrival.map(ms),
+            ..by_hand()
+        });
+        let two_apart = stats.arrival.len() > 1;
+        assert_eq!(stats.arrival_rate_per_s().is_some(), two_apart);
+    }
+    assert_eq!(stats.arrival_rate_per_s(), Some(0.25));
+}
+
 /// What nobody recorded is missing, and not 0.
 #[test]
 fn the_idle_share_needs_every_time() {

@@ -72,6 +72,9 @@ packed with gzip or zstd, and tar archives (plain or packed) are unpacked into a
 file is, its content says; --from overrules that. Files in folders that are no recordings are counted; a
 file that is named and is none is an error.
 
+Formats: agentic-mooncake, azure-llm, claude-code, codex, inference-lab, mini-swe-agent, mooncake,
+mooncake-exact, openhands, pi, swe-agent, weka.
+
 No text of prompts or tools is kept: a trace holds token counts and times. Sessions are ordered by when
 they began, and arrivals count from the first. A session whose id is taken gets `~2`, `~3`, ...
 
@@ -530,4 +533,19 @@ pub struct FillArgs {
     /// Where the trace goes.
     #[command(flatten)]
     pub out: OutArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_format() {
+        for importer in traces::import::IMPORTERS {
+            assert!(IMPORT_EXAMPLES.contains(importer.name), "{}", importer.name);
+        }
+        for exporter in traces::export::EXPORTERS {
+            assert!(EXPORT_EXAMPLES.contains(exporter.name), "{}", exporter.name);
+        }
+    }
 }

@@ -17,7 +17,9 @@ pub(super) struct Described {
     pub(super) sessions: usize,
     /// Sessions that another one started.
     pub(super) sub_agents: u64,
-    pub(super) with_arrival: u64,
+    pub(super) with_arrival: usize,
+    /// Gaps over the time from the first to the last arrival.
+    pub(super) recorded_rate_per_s: Option<f64>,
     pub(super) with_shared_opening: u64,
     pub(super) dropped_sessions: u64,
     pub(super) turns: usize,
@@ -239,7 +241,8 @@ impl Described {
             license: header.license.clone(),
             sessions: stats.sessions(),
             sub_agents: stats.children,
-            with_arrival: stats.with_arrival,
+            with_arrival: stats.arrival.len(),
+            recorded_rate_per_s: stats.arrival_rate_per_s(),
             with_shared_opening: stats.with_shared,
             dropped_sessions: dropped.count,
             turns: stats.prompt.len(),

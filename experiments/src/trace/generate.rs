@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use comfy_table::CellAlignment;
 use policies::PolicySpec;
 use rayon::prelude::*;
@@ -18,7 +18,7 @@ use super::args::GenerateArgs;
 use super::describe::Spread;
 use super::made::{self, Make};
 use super::output::TraceFile;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{note, table};
 use crate::run::machine::Machine;
@@ -41,7 +41,16 @@ pub(super) fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), 
         output.write(&session)?;
     }
     output.finish()?;
+    if args.out.quiet && args.report.is_none() {
+        return Ok(()); // nobody would see it
+    }
     let ideals = ideals(&spec, make, &machine, interrupt)?;
+    if interrupt.is_set() {
+        return Err(Failure {
+            exit: Exit::Interrupted,
+            error: anyhow!("interrupted; the trace is written, T_ideal is not measured"),
+        });
+    }
     let achieved = achieved_with_ideals(&spec, make.seed, &ideals);
     let sample: Sample = ideals
         .iter()
@@ -126,7 +135,7 @@ fn words(
     measured: usize,
 ) -> String {
     let mut text = format!(
-        "{}: {} sessions, seed {}\n",
+        "{}: {} sessions, seed {}; statistics over the first {measured}\n",
         spec.name, make.sessions, make.seed
     );
     if !achieved.is_empty() {

@@ -75,6 +75,12 @@ fn heading(text: &mut String, trace: &Described) {
         ("recorded models", models.join(", ")),
         ("with an arrival", trace.with_arrival.to_string()),
         (
+            "recorded arrivals (sessions/s)",
+            trace
+                .recorded_rate_per_s
+                .map_or_else(na, |rate| format!("{rate:.3e}")),
+        ),
+        (
             "with a shared opening",
             trace.with_shared_opening.to_string(),
         ),

@@ -115,8 +115,8 @@ impl Tool {
 pub struct Stats {
     /// Sessions that another one started.
     pub children: u64,
-    /// Sessions whose arrival the recording states.
-    pub with_arrival: u64,
+    /// Arrival of each session that has one, nanoseconds from the start of the recording.
+    pub arrival: Sample,
     /// Sessions whose opening is shared with others.
     pub with_shared: u64,
     /// Sessions by recorded model; the empty name for those that do not say.
@@ -180,7 +180,9 @@ impl Stats {
     /// Adds one session, which keeps the laws of the model.
     pub fn add(&mut self, session: &Session) {
         self.children += u64::from(session.parent.is_some());
-        self.with_arrival += u64::from(session.arrival.is_some());
+        if let Some(arrival) = session.arrival {
+            self.arrival.push(arrival.as_nanos());
+        }
         self.with_shared += u64::from(!session.shared.is_empty());
         let model = session.model.clone().unwrap_or_else(|| Arc::from(""));
         *self.models.entry(model).or_default() += 1;
@@ -202,6 +204,16 @@ impl Stats {
     /// Sessions added.
     pub const fn sessions(&self) -> usize {
         self.turns.len()
+    }
+
+    /// Sessions per second as recorded: gaps over the time from the first to the last arrival. `None`
+    /// without two arrivals and time between them.
+    #[expect(clippy::cast_precision_loss, reason = "a statistic")]
+    pub fn arrival_rate_per_s(&self) -> Option<f64> {
+        let sorted = self.arrival.sorted();
+        let (first, last) = (sorted.values().first()?, sorted.values().last()?);
+        let span = (last - first) as f64 / 1e9;
+        (span > 0.0).then(|| (self.arrival.len() - 1) as f64 / span)
     }
 
     /// Reused over all prompt tokens; `None` without a turn.
