@@ -116,6 +116,7 @@ impl Summary {
             );
         }
         let counts = [
+            ("estimated: prompt counts", report.estimated_prompts),
             ("estimated: output counts", report.estimated_outputs),
             (
                 "unknown: what the server had cached, model calls",
@@ -200,6 +201,7 @@ impl Summary {
             "sub_agents": report.children,
             "turns": report.turns,
             "tool_calls": report.tools,
+            "estimated_prompts": report.estimated_prompts,
             "estimated_outputs": report.estimated_outputs,
             "unknown_cached": report.unknown_cached,
             "unknown_tool_times": report.unknown_walls,
