@@ -1,9 +1,10 @@
 //! Recorded against simulated times, a point per request, one panel per figure.
 //!
-//! On the diagonal the simulation is right; the dashed lines are 10 % off. Axes are logarithmic, because
-//! times span orders of magnitude.
+//! On the diagonal the simulation is right; the dashed lines are 10 % off. Axes are logarithmic where times
+//! span orders of magnitude, otherwise linear.
 
 use anyhow::anyhow;
+use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use sim::fidelity::{Errors, Timing};
 
@@ -91,14 +92,32 @@ fn one(
     if !(low > 0.0 && high > low) {
         return Err(anyhow!("nothing to draw"));
     }
-    let mut chart = ChartBuilder::on(area)
+    let mut builder = ChartBuilder::on(area);
+    builder
         .margin(14)
         .margin_right(24)
         .caption(&panel.title, (FONT, 16))
         .x_label_area_size(46)
-        .y_label_area_size(64)
-        .build_cartesian_2d((low..high).log_scale(), (low..high).log_scale())
-        .map_err(refused)?;
+        .y_label_area_size(64);
+    if high / low > 30.0 {
+        let chart = builder.build_cartesian_2d((low..high).log_scale(), (low..high).log_scale());
+        fill(panel, chart.map_err(refused)?, low, high)
+    } else {
+        let chart = builder.build_cartesian_2d(low..high, low..high);
+        fill(panel, chart.map_err(refused)?, low, high)
+    }
+}
+
+/// Axes, points and lines, whatever the scale.
+fn fill<A>(
+    panel: &Panel,
+    mut chart: ChartContext<'_, SVGBackend<'_>, Cartesian2d<A, A>>,
+    low: f64,
+    high: f64,
+) -> anyhow::Result<()>
+where
+    A: Ranged<ValueType = f64> + ValueFormatter<f64>,
+{
     chart
         .configure_mesh()
         .x_desc(format!("recorded ({})", panel.unit))
