@@ -82,9 +82,7 @@ pub enum SimError {
         most: u64,
     },
     /// A batch that the cost model has no answer for.
-    #[error(
-        "at {at} the cost model has no answer for a step: {source}\nhint: choose another cost model"
-    )]
+    #[error("at {at} the cost model has no answer for a step\nhint: choose another cost model")]
     OutsideCost {
         /// When the step would have begun.
         at: Time,
