@@ -65,6 +65,7 @@ impl Index {
 
     /// Enters a block under its content if nobody holds that yet, else says who does. Returns the column
     /// too, by which the content is found again without a hash.
+    #[inline]
     pub(crate) fn enter(&mut self, ident: Ident, owner: Owner, block: u32) -> (u32, Option<u32>) {
         let index = self.column_of(ident, owner);
         let column = &mut self.columns[index as usize];
@@ -96,6 +97,7 @@ impl Index {
     }
 
     /// Forgets content that is there.
+    #[inline]
     pub(crate) fn remove(&mut self, index: u32, depth: u32) {
         let column = &mut self.columns[index as usize];
         let place = u64::from(depth) - column.first;
@@ -158,6 +160,7 @@ impl Column {
     }
 
     /// The entry of that depth, made if it is not there.
+    #[inline]
     fn reach(&mut self, depth: u64) -> &mut u32 {
         if depth < self.first {
             let more = usize::try_from(self.first - depth).expect("depths are 24 bits");

@@ -9,6 +9,8 @@
 //! was cached there; a released block goes to the back, so callers release a turn's blocks tail
 //! first and deeper blocks are lost first; content computed twice keeps both copies, the older hits.
 
+use std::collections::VecDeque;
+
 use units::{BlockId, Blocks};
 
 use crate::cache::Index;
@@ -23,9 +25,8 @@ struct Block {
     refs: u32,
     /// Those of `refs` that are pins.
     pins: u32,
-    /// Neighbours in the free list, while free.
-    prev: u32,
-    next: u32,
+    /// Times it was given back: which of its entries in the free list counts.
+    given_back: u32,
     /// Neighbours in the ring of copies with equal content, while cached.
     older: u32,
     newer: u32,
@@ -45,9 +46,10 @@ pub(crate) struct Lost {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     blocks: Vec<Block>,
-    /// Front and back of the free list.
-    front: u32,
-    back: u32,
+    /// The free list: block and how often it had been given back. A block that was hit since leaves its
+    /// entry behind; such entries are passed over and swept out now and then. An array, because a chain
+    /// through the blocks themselves waits for memory at every link.
+    queue: VecDeque<(u32, u32)>,
     free: u64,
     /// Blocks held by pins alone.
     pin_only: u64,
@@ -55,6 +57,8 @@ pub(crate) struct Pool {
     cache: Index,
     /// Cached blocks dropped by an allocation, over the whole run.
     evicted: u64,
+    /// Columns and depths of the last copies that allocations took, until somebody asks.
+    lost: Vec<(u32, u32)>,
 }
 
 impl Pool {
@@ -68,8 +72,7 @@ impl Pool {
             .map(|i| Block {
                 refs: 0,
                 pins: 0,
-                prev: if i == 0 { NONE } else { i - 1 },
-                next: if i + 1 == n { NONE } else { i + 1 },
+                given_back: 0,
                 older: i,
                 newer: i,
                 column: NONE,
@@ -78,12 +81,12 @@ impl Pool {
             .collect();
         Self {
             blocks,
-            front: if n == 0 { NONE } else { 0 },
-            back: if n == 0 { NONE } else { n - 1 },
+            queue: (0..n).map(|i| (i, 0)).collect(),
             free: u64::from(n),
             pin_only: 0,
             cache: Index::default(),
             evicted: 0,
+            lost: Vec::new(),
         }
     }
 
@@ -107,41 +110,66 @@ impl Pool {
         self.evicted
     }
 
+    #[inline]
     fn block(&mut self, id: u32) -> &mut Block {
         &mut self.blocks[id as usize]
     }
 
     /// Takes the block at the front of the free list for one holder, and what its content's last
     /// copy was, if this was it. `None` when nothing is free.
-    pub(crate) fn allocate(&mut self) -> Option<(BlockId, Option<Lost>)> {
-        let id = self.front;
-        if id == NONE {
-            return None;
-        }
-        self.unlink(id);
-        self.block(id).refs = 1;
-        let lost = if self.blocks[id as usize].column == NONE {
-            None
-        } else {
-            self.evicted += 1;
-            self.uncache(BlockId(id))
+    #[inline]
+    pub(crate) fn allocate(&mut self) -> Option<BlockId> {
+        let id = loop {
+            let entry = self.queue.pop_front()?;
+            if self.counts(entry) {
+                break entry.0;
+            }
         };
-        Some((BlockId(id), lost))
+        self.free -= 1;
+        self.block(id).refs = 1;
+        let Block { column, depth, .. } = self.blocks[id as usize];
+        if column != NONE {
+            self.evicted += 1;
+            if self.forget(id) {
+                // Of one lineage the shallowest says it all: whoever hits to there hits no further.
+                match self.lost.last_mut() {
+                    Some((known, least)) if *known == column => *least = depth.min(*least),
+                    _ => self.lost.push((column, depth)),
+                }
+            }
+        }
+        Some(BlockId(id))
+    }
+
+    /// Hands over which last copies the allocations since the last call have taken: of each run of one
+    /// lineage the shallowest. To be called before anything is registered again.
+    pub(crate) fn take_lost(&mut self, into: &mut Vec<Lost>) {
+        for (column, depth) in self.lost.drain(..) {
+            let (ident, owner) = self.cache.content(column, depth);
+            into.push(Lost { ident, owner });
+        }
+    }
+
+    /// Whether [`Pool::take_lost`] has anything to hand over.
+    #[inline]
+    pub(crate) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
     }
 
     /// The contents that the next `count` allocations take, those that take none left out.
     pub(crate) fn next_taken(&self, count: usize) -> impl Iterator<Item = (Ident, Owner)> {
-        let block = |id: u32| (id != NONE).then(|| &self.blocks[id as usize]);
-        std::iter::successors(block(self.front), move |b| block(b.next))
+        self.queue
+            .iter()
+            .filter(|&&entry| self.counts(entry))
             .take(count)
-            .filter_map(|b| self.cached(b))
+            .filter_map(|&(id, _)| self.cached(&self.blocks[id as usize]))
     }
 
     /// One more holder for a block (a hit). A free block leaves the free list.
     pub(crate) fn hold(&mut self, id: BlockId) {
         let Block { refs, pins, .. } = self.blocks[id.0 as usize];
         if refs == 0 {
-            self.unlink(id.0);
+            self.free -= 1;
         } else if refs == pins {
             self.pin_only -= 1;
         }
@@ -149,6 +177,7 @@ impl Pool {
     }
 
     /// One holder fewer; at none the block goes to the back of the free list, content kept.
+    #[inline]
     pub(crate) fn release(&mut self, id: BlockId) {
         let block = self.block(id.0);
         debug_assert!(
@@ -232,6 +261,7 @@ impl Pool {
     }
 
     /// Makes a held block hittable under this content. True when it is the only copy.
+    #[inline]
     pub(crate) fn register(&mut self, id: BlockId, ident: Ident, owner: Owner) -> bool {
         let i = id.0;
         debug_assert!(self.blocks[i as usize].column == NONE, "registered twice");
@@ -256,7 +286,17 @@ impl Pool {
     /// Forgets the content of a block (it was never computed, or the block is taken).
     /// Returns what was lost if no copy is left.
     pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
-        let i = id.0;
+        let Block { column, depth, .. } = self.blocks[id.0 as usize];
+        if column == NONE {
+            return None;
+        }
+        let (ident, owner) = self.cache.content(column, depth);
+        self.forget(id.0).then_some(Lost { ident, owner })
+    }
+
+    /// Forgets the content of a block that has some; whether no copy is left.
+    #[inline]
+    fn forget(&mut self, i: u32) -> bool {
         let Block {
             older,
             newer,
@@ -264,46 +304,39 @@ impl Pool {
             depth,
             ..
         } = self.blocks[i as usize];
-        if column == NONE {
-            return None;
-        }
         self.block(i).column = NONE;
         if newer == i {
-            let (ident, owner) = self.cache.content(column, depth);
             self.cache.remove(column, depth);
-            return Some(Lost { ident, owner });
+            return true;
         }
         self.block(older).newer = newer;
         self.block(newer).older = older;
         if self.cache.at(column, depth) == Some(i) {
             self.cache.replace(column, depth, newer);
         }
-        None
+        false
     }
 
-    fn unlink(&mut self, id: u32) {
-        let Block { prev, next, .. } = self.blocks[id as usize];
-        match prev {
-            NONE => self.front = next,
-            p => self.block(p).next = next,
-        }
-        match next {
-            NONE => self.back = prev,
-            n => self.block(n).prev = prev,
-        }
-        self.free -= 1;
+    /// Whether an entry of the free list is of a block that is free since then.
+    #[inline]
+    fn counts(&self, (id, given_back): (u32, u32)) -> bool {
+        let block = &self.blocks[id as usize];
+        block.refs == 0 && block.given_back == given_back
     }
 
+    #[inline]
     fn link_back(&mut self, id: u32) {
-        let back = self.back;
-        let block = self.block(id);
-        block.prev = back;
-        block.next = NONE;
-        match back {
-            NONE => self.front = id,
-            b => self.block(b).next = id,
+        if self.queue.len() >= 2 * self.blocks.len() {
+            let blocks = &self.blocks;
+            self.queue.retain(|&(id, given_back)| {
+                let block = &blocks[id as usize];
+                block.refs == 0 && block.given_back == given_back
+            });
         }
-        self.back = id;
+        let block = self.block(id);
+        block.given_back = block.given_back.wrapping_add(1);
+        let entry = (id, block.given_back);
+        self.queue.push_back(entry);
         self.free += 1;
     }
 
@@ -316,13 +349,11 @@ impl Pool {
             refs[id.0 as usize] += 1;
         }
         let mut free = 0_u64;
-        let mut at = self.front;
-        while at != NONE {
+        for &(id, _) in self.queue.iter().filter(|&&entry| self.counts(entry)) {
             free += 1;
-            if refs[at as usize] != 0 {
-                return Err(format!("block b{at} is free and held"));
+            if refs[id as usize] != 0 {
+                return Err(format!("block b{id} is free and held"));
             }
-            at = self.blocks[at as usize].next;
         }
         let used = refs.iter().filter(|&&r| r > 0).count() as u64;
         if free != self.free || used + free != self.blocks.len() as u64 {

@@ -311,18 +311,10 @@ impl Scheduler {
     pub(crate) fn take_blocks(&mut self, now: Time, slot: u32, count: Blocks) {
         let blocks = &mut self.sessions[slot].blocks;
         for _ in 0..count.get() {
-            let (block, lost) = self.pool.allocate().expect("room was made before");
-            blocks.push(block);
-            let Some(lost) = lost else { continue };
-            // Of one lineage the shallowest says it all: whoever hits to there hits no further.
-            match self.lost.last_mut() {
-                Some(known) if known.ident.lineage() == lost.ident.lineage() => {
-                    known.ident = known.ident.min(lost.ident);
-                }
-                _ => self.lost.push(lost),
-            }
+            blocks.push(self.pool.allocate().expect("room was made before"));
         }
-        if !self.lost.is_empty() {
+        if self.pool.has_lost() {
+            self.pool.take_lost(&mut self.lost);
             self.contents_lost(now);
         }
     }

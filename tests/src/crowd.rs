@@ -126,7 +126,7 @@ impl Crowd {
         let arrival = Arrival {
             session: SessionId(id),
             shared: Vec::new(),
-            peak: Tokens(prompt + 64),
+            peak: Tokens(prompt + 16),
             turn,
             last_of_load: false,
         };
