@@ -272,3 +272,83 @@ impl Order for Plas {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(session: u32, service: u64) -> TurnView {
+        TurnView {
+            session: SessionId(session),
+            arrival: Time::ZERO,
+            ready: Time::ZERO,
+            last_scheduled: None,
+            ready_seq: u64::from(session),
+            start_seq: 0,
+            preempted_seq: None,
+            prompt: Tokens(16),
+            generated: Tokens(1),
+            missing: Tokens(1),
+            decoding: true,
+            started: true,
+            held: units::Blocks(2),
+            pinned: false,
+            swapped: false,
+            flagged_last: false,
+            session_service: Tokens(service),
+            turn_service: Tokens(service),
+            foresight: None,
+        }
+    }
+
+    fn plas(quantum: u64) -> Plas {
+        Plas::new(&PlasSettings {
+            service: [24, 60, 100],
+            quanta: [quantum, 16, 8, 4],
+            beta: 2.0,
+        })
+        .unwrap()
+    }
+
+    /// Turn 0 decodes. Turn 1, whose program has had 30 tokens, waits at level 1: it is promoted when it
+    /// has sat out 2 * 30 = 60 tokens. After the first step 1 token is scheduled, so 59 further steps see
+    /// fewer than 60 before them, and the 60th sees 60.
+    #[test]
+    fn a_batch_repeats_until_somebody_is_promoted() {
+        let mut slow = plas(1000);
+        slow.turn_ready(&turn(0, 0));
+        slow.turn_ready(&turn(1, 30));
+        slow.planned(&[(turn(0, 1), Tokens(1))]);
+        let steps = slow.repeat(&mut std::iter::once(turn(0, 1)));
+        assert_eq!(steps, Repeat::WhileRanksHold(59));
+
+        let mut fast = slow.clone();
+        let mut moved = Vec::new();
+        for k in 1..=59 {
+            slow.before_step(&mut moved);
+            assert!(moved.is_empty(), "further step {k}");
+            slow.planned(&[(turn(0, 1 + k), Tokens(1))]);
+        }
+        fast.planned_again(&[(turn(0, 60), Tokens(1))], 59);
+        assert_eq!(format!("{slow:?}"), format!("{fast:?}"));
+        fast.before_step(&mut moved);
+        assert_eq!(moved, [SessionId(1)]);
+    }
+
+    /// A quantum of 32 with 1 token used: 30 further steps leave one, and the one after is planned for
+    /// itself because it uses that up.
+    #[test]
+    fn a_batch_repeats_until_a_quantum_is_used_up() {
+        let mut order = plas(32);
+        order.turn_ready(&turn(0, 0));
+        order.planned(&[(turn(0, 1), Tokens(1))]);
+        let steps = order.repeat(&mut std::iter::once(turn(0, 1)));
+        assert_eq!(steps, Repeat::WhileRanksHold(30));
+        order.planned_again(&[(turn(0, 31), Tokens(1))], 30);
+        let steps = order.repeat(&mut std::iter::once(turn(0, 31)));
+        assert_eq!(steps, Repeat::WhileRanksHold(0));
+        order.planned(&[(turn(0, 32), Tokens(1))]);
+        let steps = order.repeat(&mut std::iter::once(turn(0, 32)));
+        assert_eq!(steps, Repeat::Never, "it was demoted");
+    }
+}
