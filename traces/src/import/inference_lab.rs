@@ -1,6 +1,6 @@
 //! Session files of the simulator inference-lab: `{id, steps: [{input, new, output, gap, kind}]}`.
 //!
-//! What: one session a line, one turn a step. Source: crates.io `inference-lab` 1.0.0, README and
+//! What: one session a line, one turn a step. Source: the Rust crate `inference-lab` 1.0.0, README and
 //! `src/request/session.rs`: `input` is the whole prompt, `new` the part of it that is not the context
 //! (prompt and answer) of the step before, `gap` the seconds from the end of that step to this one,
 //! `kind` any word. Keys that are not listed are errors there, and here.

@@ -4,7 +4,7 @@
 //! a line: `request_id`, `play_id`, `session_id`, `model`, `input_length`, `output_length`, `hash_ids`
 //! (exactly one for each block), `not_before_ms`, and maybe `recorded_api_time_ms` and `dependencies`,
 //! each with a `request_id` that comes before, a `relation`, a `trigger` and `delay_ms`.
-//! Source: crates.io `dynamo-data-gen` 1.6.0, `mooncake.rs`; `ai-dynamo/aisimulate`,
+//! Source: the Rust crate `dynamo-data-gen` 1.6.0, `mooncake.rs`; `ai-dynamo/aisimulate`,
 //! `crates/core/src/replay/loadgen`. Version 1 has other fields and is refused.
 //! The rules:
 //! - The requests of one `session_id` within a play are the turns of one session, in the file's order.

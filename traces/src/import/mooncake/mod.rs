@@ -4,7 +4,7 @@
 //! Source: the traces beside the FAST 2025 paper (github.com/kvcache-ai/Mooncake, `FAST25-release`).
 //! NVIDIA's Dynamo adds `session_id` (lines that share it are the turns of one session, in order) and
 //! `delay` (ms from the end of one call to the next), and other names for the fields
-//! (crates.io `dynamo-data-gen` 1.6, `mooncake.rs`); both are read here.
+//! (the Rust crate `dynamo-data-gen` 1.6, `mooncake.rs`); both are read here.
 //! The traps, and the rules that answer them:
 //! - Ids hold for the whole file, and equal ones at the head of two prompts mean equal tokens. What
 //!   first prompts have in common becomes their shared openings, which needs all of them: the file is
