@@ -1,7 +1,7 @@
 //! `orrery capacity`: how much load a machine takes, or how little machine a load needs.
 //!
 //! What: [`candidates`] are the values to choose from, [`mod@search`] says which to try, this module tries
-//! them on every seed, [`print`] and [`figure`] show what came out.
+//! them on every seed, `print` and `figure` show what came out.
 //! Why: "which policy serves how much within its target" is what a fleet is planned with.
 //! Limits: one GPU; the answer is as fine as the candidates are, and as sure as the seeds are many.
 

@@ -1,6 +1,6 @@
 //! `orrery claims`: every number that the paper prints, held against ours.
 //!
-//! What: [`latency`] (figures 7, 8, 10), [`load`] (2, 3A, 3B, 6, 9), [`parts`] (13 and what cannot be
+//! What: `latency` (figures 7, 8, 10), `load` (2, 3A, 3B, 6, 9), `parts` (13 and what cannot be
 //! tested here) make a [`Claim`] of each; [`verdict`] has the rules. The runs are those of
 //! `orrery figure`, in the same folder.
 //! Why: a reproduction that lists only what came out is an advertisement. No claim is left out.

@@ -1,6 +1,6 @@
 //! `orrery figure`: the paper's figures and ours, each a sweep and a drawing of its results.
 //!
-//! What: [`recipes`] lists them, [`results`] does the runs that are missing and reads them, [`mod@grid`]
+//! What: [`recipes`] lists them, [`results`] does the runs that are missing and reads them, `grid`
 //! and the modules beside it draw. The drawing is SVG; the numbers in it are CSV.
 //! Why: a figure that cannot be made again from one command is an anecdote.
 //! Limits: intervals are Student's t over seeds, 95 %; one run is one observation.

@@ -1,7 +1,7 @@
 //! A run as a timeline for <https://ui.perfetto.dev>: steps of the GPU, sessions with their turns and
 //! tools, and counters.
 //!
-//! What: [`Timeline`] listens to a run and keeps slices; [`mod@write`] puts them down in the Trace Event
+//! What: [`Timeline`] listens to a run and keeps slices; `write` puts them down in the Trace Event
 //! Format (JSON) that Chrome and Perfetto read.
 //! Why: where a policy makes sessions wait is seen at once, and in numbers only when one knows what to
 //! ask.

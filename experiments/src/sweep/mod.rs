@@ -1,7 +1,7 @@
 //! `orrery sweep`: a grid of runs from one file, done side by side, and done again from where it was
 //! stopped.
 //!
-//! What: [`file`] reads the grid, [`grid`] makes runs of it (with [`mod@cell`]), [`shard`] picks a part, [`folder`]
+//! What: [`mod@file`] reads the grid, [`grid`] makes runs of it (with `cell`), [`shard`] picks a part, [`folder`]
 //! knows what is finished, [`mod@ideals`] keeps `T_ideal`, [`mod@go`] does the rest, [`table`] makes one
 //! row of each run, [`summary`] and [`dry`] print.
 //! Why: the results are a function of the file: not of threads, shards or interruptions.
