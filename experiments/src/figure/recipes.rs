@@ -16,8 +16,10 @@ macro_rules! beside {
 }
 
 const MEAN: Metric = Metric::new("latency_s.mean", "mean latency, s");
-const P90: Metric = Metric::new("latency_s.p90", "P90 latency, s");
-const P95: Metric = Metric::new("latency_s.p95", "P95 latency, s");
+/// Overload spreads policies over decades, so figures over load have logarithmic axes.
+const LOG_MEAN: Metric = Metric::log("latency_s.mean", "mean latency, s");
+const LOG_P90: Metric = Metric::log("latency_s.p90", "P90 latency, s");
+const LOG_P95: Metric = Metric::log("latency_s.p95", "P95 latency, s");
 const RATE: Metric = Metric::new("rate_per_s", "arrivals, sessions/s");
 const GOODPUT_1: Metric = Metric::new("goodput_per_s.1", "goodput (alpha 1), sessions/s");
 const GOODPUT_2: Metric = Metric::new("goodput_per_s.2", "goodput (alpha 2), sessions/s");
@@ -130,7 +132,7 @@ pub const RECIPES: &[Recipe] = &[
             4,
             &[Part {
                 sweep: sweep!("7"),
-                shape: over_rates(&[MEAN, P90, P95]),
+                shape: over_rates(&[LOG_MEAN, LOG_P90, LOG_P95]),
             }],
         )
     },
@@ -143,7 +145,7 @@ pub const RECIPES: &[Recipe] = &[
             3,
             &[Part {
                 sweep: sweep!("8"),
-                shape: over_rates(&[MEAN, P90, P95]),
+                shape: over_rates(&[LOG_MEAN, LOG_P90, LOG_P95]),
             }],
         )
     },
@@ -169,7 +171,7 @@ pub const RECIPES: &[Recipe] = &[
             4,
             &[Part {
                 sweep: sweep!("10"),
-                shape: over_rates(&[MEAN, P90, P95]),
+                shape: over_rates(&[LOG_MEAN, LOG_P90, LOG_P95]),
             }],
         )
     },
@@ -182,7 +184,7 @@ pub const RECIPES: &[Recipe] = &[
             4,
             &[Part {
                 sweep: sweep!("13"),
-                shape: over_rates(&[MEAN]),
+                shape: over_rates(&[LOG_MEAN]),
             }],
         )
     },
@@ -232,7 +234,7 @@ pub const RECIPES: &[Recipe] = &[
             2,
             &[Part {
                 sweep: sweep!("gap"),
-                shape: over_rates(&[Metric::log("latency_s.mean", "mean latency, s")]),
+                shape: over_rates(&[LOG_MEAN]),
             }],
         )
     },
@@ -245,7 +247,7 @@ pub const RECIPES: &[Recipe] = &[
             2,
             &[Part {
                 sweep: sweep!("mechanisms"),
-                shape: over_rates(&[MEAN]),
+                shape: over_rates(&[LOG_MEAN]),
             }],
         )
     },
