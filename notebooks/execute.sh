@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Executes first_look.ipynb on a folder of run directories; fails if a cell does.
+# Executes a notebook on a folder of run directories; fails if a cell does.
 #
 #   notebooks/execute.sh RUNS_DIR [OUT.ipynb]
 #
-# OUT.ipynb gets the executed notebook; without it nothing is kept. The virtual environment is
+# NOTEBOOK names it (default: first_look.ipynb; claims.ipynb wants the folder of `orrery claims`). OUT.ipynb gets the executed notebook; without it nothing is kept. The virtual environment is
 # target/notebooks-venv, made anew when requirements.txt changes. PYTHON names the interpreter that
 # makes it (default: python3).
 set -euo pipefail
@@ -21,7 +21,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/../target/notebooks-venv
 ORRERY_RUNS=$(cd "$1" && pwd)
 export ORRERY_RUNS
-export NOTEBOOK=$here/first_look.ipynb OUT=${2:-}
+export NOTEBOOK=$here/${NOTEBOOK:-first_look.ipynb} OUT=${2:-}
 
 # The copy of the requirements is written last, so a half-made environment is not taken for one.
 if ! cmp -s "$here/requirements.txt" "$venv/requirements.txt" || ! "$venv/bin/python" -c '' 2>/dev/null; then
