@@ -1,0 +1,13 @@
+//! Models: their shape, and their weights in one canonical form.
+//!
+//! What: [`ModelConfig`] says the shape of a decoder (Llama, Qwen2, Qwen3, dense or with experts);
+//! [`Weights`] holds its matrices as a file has them, quantised or not.
+//! Why: loaders differ in names, layouts and rotary conventions. They settle all of that, so that each
+//! executor knows one form: rotary pairs are `(i, i + head_dim / 2)`, matrices are `[outputs, inputs]`.
+//! Limits: decoders of this one family.
+
+mod config;
+mod weights;
+
+pub use config::{ModelConfig, Moe};
+pub use weights::{Ffn, FfnDense, Layer, Matrix, Values, Weights};
