@@ -13,6 +13,7 @@
 )]
 
 pub mod model;
+pub mod tools;
 
 mod batch;
 mod executor;

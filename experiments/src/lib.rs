@@ -56,6 +56,11 @@ pub const SEMANTICS: u32 = 1;
 
 /// The program: reads the command line, does it, and says how it went.
 pub fn main() -> ExitCode {
+    // Before anything else: a tool call of the engine is this program again, and the time it takes to
+    // start is in the tool's time.
+    if let Some(code) = engine::tools::child::main(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
