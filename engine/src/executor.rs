@@ -30,8 +30,12 @@ pub struct Copy {
     pub session: SessionId,
     /// Which way.
     pub way: Way,
-    /// Device blocks to read or to fill, shallow to deep: block `i` of the session's context.
+    /// Device blocks to read or to fill, shallow to deep: blocks `first`, `first + 1`, ... of the session's
+    /// context.
     pub blocks: Vec<u32>,
+    /// Which block of the context is the first: 0 on the way to the host, which gets a context from its
+    /// start; on the way back the device may have its leading blocks still.
+    pub first: u32,
 }
 
 /// What can go wrong on a device.

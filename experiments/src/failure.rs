@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use sim::world::SimError;
+use sim::world::{ReplayError, SimError};
 
 /// Exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,11 +49,13 @@ impl Failure {
     /// A run that cannot go on: the input's fault, or a bug, by what the simulator says.
     pub fn of_run(error: SimError) -> Self {
         let exit = match error {
-            SimError::Scheduler(_) | SimError::ArrivalsOutOfOrder { .. } => Exit::Invariant,
+            SimError::Replay(
+                ReplayError::Scheduler(_) | ReplayError::ArrivalsOutOfOrder { .. },
+            ) => Exit::Invariant,
             // The policy gets nowhere on this load; other runs may.
-            SimError::Livelock { .. } => Exit::Partial,
+            SimError::Replay(ReplayError::Livelock { .. }) => Exit::Partial,
             SimError::Config(_)
-            | SimError::UnknownTool { .. }
+            | SimError::Replay(ReplayError::UnknownTool { .. })
             | SimError::BadTool { .. }
             | SimError::LimitBeyondCost { .. }
             | SimError::ContextBeyondCost { .. }

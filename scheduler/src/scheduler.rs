@@ -299,6 +299,12 @@ impl Scheduler {
         Ok(Some(&self.plan))
     }
 
+    /// The step that was planned last, for a world that reads it beside the block tables. Of meaning
+    /// between [`Scheduler::plan`] and [`Scheduler::step_done`].
+    pub fn planned(&self) -> &StepPlan {
+        &self.plan
+    }
+
     pub(crate) fn assert_in_step(&self) {
         assert!(self.in_step, "a step ended that was not planned");
         debug_assert!(self.no_repeats_open(), "the repetitions were not ended");

@@ -276,6 +276,7 @@ impl Timeline {
         let status = match record.status {
             sim::world::Status::Completed => "completed",
             sim::world::Status::Rejected => "rejected",
+            sim::world::Status::Failed => "failed",
             sim::world::Status::Unfinished => "unfinished",
         };
         let what = What::Session {

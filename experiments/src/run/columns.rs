@@ -124,6 +124,7 @@ fn status_name(status: Status) -> &'static str {
     match status {
         Status::Completed => "completed",
         Status::Rejected => "rejected",
+        Status::Failed => "failed",
         Status::Unfinished => "unfinished",
     }
 }

@@ -23,11 +23,8 @@ use units::{Nanos, Time};
 
 use clock::{FairClock, Fixed};
 pub use demand::{Demand, DemandError};
+pub use replay::CallId;
 pub use workers::{Hold, Workers};
-
-/// The caller's name for a tool call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
 
 /// The end of a call's CPU phase. The call itself ends after [`CpuEnd::io`] more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

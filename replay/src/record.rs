@@ -13,6 +13,8 @@ pub enum Status {
     Completed,
     /// It could never fit the KV pool and was turned away on arrival.
     Rejected,
+    /// One of its tools failed or took too long, so it could not go on. Only real tools do.
+    Failed,
     /// The horizon came first. It counts as offered and missed, never as dropped.
     Unfinished,
 }
@@ -134,6 +136,8 @@ pub struct Summary {
     pub completed: u64,
     /// Turned away.
     pub rejected: u64,
+    /// Given up because a tool failed.
+    pub failed: u64,
     /// Still open at the horizon.
     pub unfinished: u64,
     /// From the first instant to the last completion (or the horizon, if that came first).
@@ -159,6 +163,19 @@ impl Summary {
     }
 }
 
+/// A tool call that did not end well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolFailure {
+    /// Whose.
+    pub session: SessionId,
+    /// Which turn, from 0.
+    pub turn: u32,
+    /// The tool.
+    pub tool: Arc<str>,
+    /// What became of it.
+    pub why: String,
+}
+
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -170,6 +187,12 @@ pub enum Outcome {
 
 /// Who is told what happens. Every method may be left out.
 pub trait Observer {
+    /// A tool call failed, so its session is given up; [`Observer::session`] follows when the turn's other
+    /// calls have ended.
+    fn tool_failed(&mut self, at: Time, failure: &ToolFailure) {
+        let _ = (at, failure);
+    }
+
     /// A session is over, one way or another.
     fn session(&mut self, record: SessionRecord) {
         let _ = record;

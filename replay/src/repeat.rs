@@ -1,34 +1,33 @@
 //! Steps that are the same but for one token more per turn, taken without planning them.
 //!
 //! What: between two events a batch often only decodes. The scheduler says for how many steps it would
-//! plan the same again; the world takes them while nothing else happens, timing each by the cost model.
-//! Why: most steps are such steps, and planning is what they cost.
+//! plan the same again; the loop takes them while nothing else happens, timed by the machine.
+//! Why: most steps are such steps, and planning is what they cost in a simulation.
 //! Exact: step times are rounded one by one as ever, so the sum is that of step-by-step to the bit, and
 //! samples between two steps see the pool as it is then.
+//! Limits: only for a machine that can tell a step's time without taking it.
 
 use units::Time;
 
-use super::drive::{Offered, World};
-use super::record::Observer;
-use crate::cost::BatchShape;
+use crate::drive::{Offered, World};
+use crate::machine::Machine;
+use crate::record::Observer;
 
-impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
-    /// Repeats the step of this shape that began at `began` and ends at `end` for as long as it would be
-    /// planned again as it is. Returns when the last one began and when it ends.
-    pub(super) fn repeat_step(
-        &mut self,
-        began: Time,
-        mut shape: BatchShape,
-        end: Time,
-    ) -> (Time, Time) {
+impl<M: Machine, I: Iterator<Item = Offered>, O: Observer> World<'_, M, I, O> {
+    /// Repeats the step that began at `began` and ends at `end` for as long as it would be planned
+    /// again as it is. Returns when the last one began and when it ends.
+    pub(crate) fn repeat_step(&mut self, began: Time, end: Time) -> (Time, Time) {
         let (mut began, mut end) = (began, end);
+        if !M::FORETELLS_STEPS {
+            return (began, end);
+        }
         let Some(repeatable) = self.scheduler.repeatable() else {
             return (began, end);
         };
         // No step is noted as under way yet, so this is what else comes next. At the same instant the
         // end of a step comes first, and the next plan last: that step is not the same.
         let event = self.next_wake(began).map_or(Time::NEVER, |(at, _)| at);
-        let horizon = self.setup.horizon.unwrap_or(Time::NEVER);
+        let horizon = self.limits.horizon.unwrap_or(Time::NEVER);
         let before = event.min(repeatable.until);
         let wants_steps = self.observer.wants_steps();
         for _ in 0..repeatable.steps {
@@ -36,13 +35,15 @@ impl<I: Iterator<Item = Offered>, O: Observer> World<'_, I, O> {
                 break;
             }
             self.take_samples(end);
-            if !self.scheduler.repeat(end) {
+            let Some(time) = self
+                .machine
+                .step_again()
+                .filter(|_| self.scheduler.repeat(end))
+            else {
                 break;
-            }
+            };
             self.summary.repeated_steps += 1;
-            shape.next_decode();
             began = end;
-            let time = self.setup.cost.step(&shape);
             end = began + time;
             if wants_steps {
                 let plan = self.scheduler.end_repeats();
