@@ -59,8 +59,12 @@ impl PrefillCost for Reload {
     }
 }
 
-/// A [`Setup`] at work.
-struct Simulated<'a> {
+/// A [`Setup`] at work: the machine in virtual time.
+///
+/// [`simulate`] is all that a simulation needs. This is for who puts something beside it, such as an
+/// executor that computes the simulated steps.
+#[derive(Debug)]
+pub struct Simulated<'a> {
     setup: &'a Setup,
     /// Of the last step.
     shape: BatchShape,
@@ -68,6 +72,49 @@ struct Simulated<'a> {
     link: Option<HostLink>,
     /// Copies under way: when they end, whose, which.
     copies: BinaryHeap<Reverse<(Time, SessionId, u64)>>,
+}
+
+impl<'a> Simulated<'a> {
+    /// The machine before anything happens.
+    ///
+    /// # Errors
+    /// [`SimError`]: a limit that cannot be, or that the cost model does not know.
+    pub fn new(setup: &'a Setup) -> Result<Self, SimError> {
+        setup.engine.validate()?;
+        check_reach(&setup.engine, setup.cost.reach())?;
+        Ok(Self {
+            setup,
+            shape: BatchShape::default(),
+            tools: Tools::new(setup.tools),
+            link: setup.engine.offload.map(HostLink::new),
+            copies: BinaryHeap::new(),
+        })
+    }
+
+    /// The scheduler that this machine runs, with its cost model for policies that ask.
+    ///
+    /// # Errors
+    /// [`SimError`]: a policy that cannot go with these limits.
+    ///
+    /// # Panics
+    /// Never: the limits are valid.
+    pub fn scheduler(&self, policy: Policy) -> Result<Scheduler, SimError> {
+        let engine = &self.setup.engine;
+        let budget = engine.token_budget.get().try_into();
+        let reload = Reload {
+            cost: Arc::clone(&self.setup.cost),
+            budget: budget.expect("validated: at least 1 token"),
+        };
+        Ok(Scheduler::new(engine.clone(), policy, Box::new(reload))?)
+    }
+
+    /// How long to go on, and how often to look.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            horizon: self.setup.horizon,
+            sample_every: self.setup.sample_every,
+        }
+    }
 }
 
 impl Machine for Simulated<'_> {
@@ -167,25 +214,8 @@ pub fn simulate<O: Observer>(
     offered: impl Iterator<Item = Offered>,
     observer: &mut O,
 ) -> Result<Summary, SimError> {
-    setup.engine.validate()?;
-    check_reach(&setup.engine, setup.cost.reach())?;
-    let budget = setup.engine.token_budget.get();
-    let reload = Reload {
-        cost: Arc::clone(&setup.cost),
-        budget: budget.try_into().expect("validated: at least 1 token"),
-    };
-    let scheduler = Scheduler::new(setup.engine.clone(), policy, Box::new(reload))?;
-    let mut machine = Simulated {
-        setup,
-        shape: BatchShape::default(),
-        tools: Tools::new(setup.tools),
-        link: setup.engine.offload.map(HostLink::new),
-        copies: BinaryHeap::new(),
-    };
-    let limits = Limits {
-        horizon: setup.horizon,
-        sample_every: setup.sample_every,
-    };
+    let mut machine = Simulated::new(setup)?;
+    let (scheduler, limits) = (machine.scheduler(policy)?, machine.limits());
     replay::run(&mut machine, scheduler, limits, offered, observer).whole()
 }
 

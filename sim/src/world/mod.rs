@@ -10,7 +10,7 @@ mod error;
 mod foresight;
 mod tools;
 
-pub use drive::{Setup, ToolMode, alone, simulate};
+pub use drive::{Setup, Simulated, ToolMode, alone, simulate};
 pub use error::SimError;
 pub use replay::{
     NoObserver, Observer, Offered, Outcome, Phases, ReplayError, Sample, SessionRecord, Status,
