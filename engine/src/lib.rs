@@ -12,7 +12,9 @@
     reason = "this crate is the real world: clocks, files, threads and processes enter here"
 )]
 
+pub mod fetch;
 pub mod model;
+pub mod text;
 pub mod tools;
 
 mod batch;
