@@ -15,10 +15,13 @@
 pub mod fetch;
 pub mod model;
 pub mod text;
+pub mod reference;
 pub mod tools;
 
 mod batch;
 mod executor;
+mod tokens;
 
 pub use batch::{Batch, BatchError, Row};
 pub use executor::{Copy, Executor, ExecutorError, Sampled, Way};
+pub use tokens::Transcripts;

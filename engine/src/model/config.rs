@@ -53,7 +53,96 @@ pub struct ModelConfig {
     pub context_length: usize,
 }
 
+/// A field of a [`ModelConfig`] that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}; wanted: {wanted}")]
+pub struct ConfigFault {
+    /// Which field.
+    pub field: &'static str,
+    /// Its value.
+    pub value: String,
+    /// What it may be.
+    pub wanted: String,
+}
+
 impl ModelConfig {
+    /// Whether such a model can be: sizes of at least 1 and below what any model has, an even head width,
+    /// KV heads that divide the query heads.
+    ///
+    /// # Errors
+    /// [`ConfigFault`] names the field, its value and what it may be.
+    pub fn check(&self) -> Result<(), ConfigFault> {
+        let bad = |field, value: String, wanted: String| {
+            Err(ConfigFault {
+                field,
+                value,
+                wanted,
+            })
+        };
+        let mut sizes = vec![
+            ("hidden", self.hidden, 1 << 16),
+            ("layers", self.layers, 1 << 10),
+            ("heads", self.heads, 1 << 10),
+            ("kv_heads", self.kv_heads, 1 << 10),
+            ("head_dim", self.head_dim, 1 << 12),
+            ("vocabulary", self.vocabulary, 1 << 22),
+            ("context_length", self.context_length, 1 << 30),
+        ];
+        match &self.moe {
+            None => sizes.push(("ff", self.ff, 1 << 20)),
+            Some(moe) => sizes.extend([
+                ("experts", moe.experts, 1 << 12),
+                ("active experts", moe.active, moe.experts),
+                ("ff of an expert", moe.ff, 1 << 20),
+            ]),
+        }
+        for (field, value, most) in sizes {
+            if !(1..=most).contains(&value) {
+                return bad(field, value.to_string(), format!("1 to {most}"));
+            }
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            let wanted = format!("a divisor of the {} query heads", self.heads);
+            return bad("kv_heads", self.kv_heads.to_string(), wanted);
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return bad(
+                "head_dim",
+                self.head_dim.to_string(),
+                "an even number".into(),
+            );
+        }
+        let positive = |x: f32| x.is_finite() && x > 0.0;
+        let floats = [("norm_eps", self.norm_eps), ("rope_theta", self.rope_theta)];
+        let factors = self.rope_factors.iter().map(|f| ("rope_factors", *f));
+        for (field, value) in floats.into_iter().chain(factors) {
+            if !positive(value) {
+                return bad(field, value.to_string(), "a finite number above 0".into());
+            }
+        }
+        let pairs = self.head_dim / 2;
+        if !self.rope_factors.is_empty() && self.rope_factors.len() != pairs {
+            let wanted = format!("none or one for each of the {pairs} pairs of a head");
+            return bad(
+                "rope_factors",
+                format!("{} numbers", self.rope_factors.len()),
+                wanted,
+            );
+        }
+        Ok(())
+    }
+
+    /// Angle by which each rotary pair turns from one position to the next, radians, `[head_dim / 2]`:
+    /// `theta^(-2i / head_dim)` over the pair's factor.
+    #[expect(clippy::cast_precision_loss, reason = "widths of heads are small")]
+    pub fn rotary_frequencies(&self) -> Vec<f32> {
+        let frequency = |i: usize| {
+            let plain = self.rope_theta.powf(-2.0 * i as f32 / self.head_dim as f32);
+            plain / self.rope_factors.get(i).copied().unwrap_or(1.0)
+        };
+        (0..self.head_dim / 2).map(frequency).collect()
+    }
+
     /// Query heads that read one KV head.
     pub fn group(&self) -> usize {
         self.heads / self.kv_heads

@@ -111,3 +111,26 @@ pub struct Weights {
     /// `[vocabulary, hidden]`; `None` where it is the embedding.
     pub head: Option<Matrix>,
 }
+
+impl Weights {
+    /// Numbers that the model has, a shared matrix counted once.
+    pub fn parameters(&self) -> u64 {
+        let matrix = |m: &Matrix| (m.rows * m.cols) as u64;
+        let dense = |f: &FfnDense| matrix(&f.gate) + matrix(&f.up) + matrix(&f.down);
+        let vectors = |v: &[Vec<f32>]| v.iter().map(|v| v.len() as u64).sum::<u64>();
+        let layer = |l: &Layer| {
+            let ffn = match &l.ffn {
+                Ffn::Dense(f) => dense(f),
+                Ffn::Moe { router, experts } => {
+                    matrix(router) + experts.iter().map(dense).sum::<u64>()
+                }
+            };
+            let norms = (l.attn_norm.len() + l.ffn_norm.len()) as u64;
+            let small = l.qkv_bias.as_ref().map_or(0, |b| vectors(b))
+                + l.qk_norm.as_ref().map_or(0, |n| vectors(n));
+            [&l.q, &l.k, &l.v, &l.o].map(matrix).iter().sum::<u64>() + ffn + norms + small
+        };
+        let ends = matrix(&self.embedding) + self.head.as_ref().map_or(0, matrix);
+        ends + self.norm.len() as u64 + self.layers.iter().map(layer).sum::<u64>()
+    }
+}
