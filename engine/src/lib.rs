@@ -14,8 +14,8 @@
 
 pub mod fetch;
 pub mod model;
-pub mod text;
 pub mod reference;
+pub mod text;
 pub mod tools;
 
 mod batch;
