@@ -16,6 +16,7 @@ use units::{BlockSize, Blocks, Bytes, SessionId};
 use crate::batch::Batch;
 use crate::executor::{Copy, Executor, ExecutorError, Sampled};
 use crate::model::{ModelConfig, Weights};
+use crate::text::likeliest;
 
 use self::attention::Positions;
 use self::copies::Host;
@@ -76,6 +77,15 @@ impl Candle {
         }
         if let Some(id) = tokens.iter().find(|id| **id >= self.vocabulary()) {
             return bad(format!("token {id}, wanted below {}", self.vocabulary()));
+        }
+        for (row, table) in batch.rows.iter().zip(&batch.block_tables) {
+            let (context, block) = (row.context.get(), self.pool.first_slot(1));
+            if context > table.len() as u64 * block || row.query > row.context {
+                let (session, blocks) = (row.session, table.len());
+                return bad(format!(
+                    "{session} has {context} tokens in {blocks} blocks of {block}"
+                ));
+            }
         }
         let blocks = batch.block_tables.iter().flatten();
         let slots = blocks
@@ -153,28 +163,6 @@ impl Executor for Candle {
     }
 }
 
-/// Index of the largest value, the lowest among equals.
-fn likeliest(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, x) in logits.iter().enumerate() {
-        if *x > logits[best] {
-            best = id;
-        }
-    }
-    index(best as u64)
-}
-
 fn index(n: u64) -> u32 {
     u32::try_from(n).expect("vocabularies, batches and pools are below 2^32")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lowest_of_the_likeliest_tokens_is_taken() {
-        assert_eq!(likeliest(&[0.5, 2.0, -1.0, 2.0]), 1);
-        assert_eq!(likeliest(&[-3.0]), 0);
-    }
 }
