@@ -8,6 +8,7 @@
 //! gaps take four bytes each.
 
 use rustc_hash::FxHashMap;
+use units::BlockId;
 
 use crate::lineage::{Ident, Owner};
 
@@ -63,19 +64,43 @@ impl Index {
         (from..to).map_while(move |depth| column?.get(depth))
     }
 
-    /// Enters a block under its content if nobody holds that yet, else says who does. Returns the column
-    /// too, by which the content is found again without a hash.
+    /// Those of the lineage's contents from depth `from` up to depth `to` that are there, gaps or not.
+    pub(crate) fn some(&self, lineage: u64, from: u64, to: u64) -> impl Iterator<Item = u32> {
+        let column = self.by_lineage.get(&lineage);
+        let part = column.map_or(&[][..], |&index| {
+            self.columns[index as usize].part(from, to)
+        });
+        part.iter().copied().filter(|&b| b != NONE)
+    }
+
+    /// Enters a block under the content of this depth if nobody holds that yet, else says who does.
     #[inline]
-    pub(crate) fn enter(&mut self, ident: Ident, owner: Owner, block: u32) -> (u32, Option<u32>) {
-        let index = self.column_of(ident, owner);
-        let column = &mut self.columns[index as usize];
-        let entry = column.reach(ident.depth().get());
+    pub(crate) fn enter(&mut self, column: u32, depth: u32, block: u32) -> Option<u32> {
+        let column = &mut self.columns[column as usize];
+        let entry = column.reach(u64::from(depth));
         if *entry != NONE {
-            return (index, Some(*entry));
+            return Some(*entry);
         }
         *entry = block;
         column.count += 1;
-        (index, None)
+        None
+    }
+
+    /// The depth after the deepest content of the column; of a column without content, where it begins.
+    #[inline]
+    pub(crate) fn end(&self, column: u32) -> u64 {
+        let column = &self.columns[column as usize];
+        column.first + column.oldest.len() as u64
+    }
+
+    /// Enters blocks under the contents from this depth on, at or beyond the column's end.
+    pub(crate) fn append(&mut self, column: u32, depth: u32, blocks: &[BlockId]) {
+        let column = &mut self.columns[column as usize];
+        let place = usize::try_from(u64::from(depth) - column.first).expect("depths are 24 bits");
+        debug_assert!(place >= column.oldest.len(), "appended into a column");
+        column.oldest.resize(place, NONE);
+        column.oldest.extend(blocks.iter().map(|block| block.0));
+        column.count += blocks.len();
     }
 
     /// Replaces the block that stands for the content of this depth.
@@ -96,23 +121,25 @@ impl Index {
         (Ident::new(column.lineage, u64::from(depth)), column.owner)
     }
 
-    /// Forgets content that is there.
-    #[inline]
-    pub(crate) fn remove(&mut self, index: u32, depth: u32) {
+    /// Forgets the contents from depth `low` up to depth `high`, all of which are there.
+    pub(crate) fn remove(&mut self, index: u32, low: u32, high: u32) {
         let column = &mut self.columns[index as usize];
-        let place = u64::from(depth) - column.first;
-        let place = usize::try_from(place).expect("depths are 24 bits");
-        column.oldest[place] = NONE;
-        column.count -= 1;
+        let place = |depth: u32| {
+            usize::try_from(u64::from(depth) - column.first).expect("depths are 24 bits")
+        };
+        let (from, to) = (place(low), place(high));
+        column.count -= to - from;
         if column.count == 0 {
             self.by_lineage.remove(&column.lineage);
             column.oldest.clear();
             self.idle.push(index);
-        } else if place + 1 == column.oldest.len() {
+        } else if to == column.oldest.len() {
+            column.oldest.truncate(from);
             while column.oldest.last() == Some(&NONE) {
                 column.oldest.pop();
             }
         } else {
+            column.oldest[from..to].fill(NONE);
             return;
         }
         let (length, room) = (column.oldest.len(), column.oldest.capacity());
@@ -121,8 +148,9 @@ impl Index {
         }
     }
 
+    /// The column of this content's lineage, made if it is not there; somebody must enter something then.
     #[inline]
-    fn column_of(&mut self, ident: Ident, owner: Owner) -> u32 {
+    pub(crate) fn column_of(&mut self, ident: Ident, owner: Owner) -> u32 {
         let (lineage, depth) = (ident.lineage(), ident.depth().get());
         let last = self.columns.get(self.last as usize);
         if last.is_some_and(|c| c.lineage == lineage && c.count > 0) {
@@ -157,6 +185,15 @@ impl Column {
     fn get(&self, depth: u64) -> Option<u32> {
         let place = usize::try_from(depth.checked_sub(self.first)?).ok()?;
         self.oldest.get(place).copied().filter(|&b| b != NONE)
+    }
+
+    /// The entries from depth `from` up to depth `to`, as far as there are any.
+    fn part(&self, from: u64, to: u64) -> &[u32] {
+        let place = |depth: u64| {
+            let place = usize::try_from(depth.saturating_sub(self.first));
+            place.map_or(self.oldest.len(), |place| place.min(self.oldest.len()))
+        };
+        &self.oldest[place(from)..place(to)]
     }
 
     /// The entry of that depth, made if it is not there.
@@ -194,7 +231,8 @@ mod tests {
                 let ident = Ident::new(lineage, depth);
                 let known = map.get(&(lineage, depth)).copied();
                 if enters {
-                    let (column, holder) = index.enter(ident, Owner::Group, block);
+                    let column = index.column_of(ident, Owner::Group);
+                    let holder = index.enter(column, ident.depth_bits(), block);
                     prop_assert_eq!(holder, known.map(|(_, b)| b));
                     map.entry((lineage, depth)).or_insert((column, block));
                 } else if let Some((column, b)) = known {
@@ -205,7 +243,7 @@ mod tests {
                         index.replace(column, depth, block);
                         map.insert((lineage, ident.depth().get()), (column, block));
                     } else {
-                        index.remove(column, depth);
+                        index.remove(column, depth, depth + 1);
                         map.remove(&(lineage, ident.depth().get()));
                     }
                 }

@@ -16,6 +16,7 @@ mod admit;
 mod cache;
 mod check;
 mod config;
+mod copies;
 mod counters;
 mod decision;
 mod error;

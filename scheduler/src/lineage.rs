@@ -139,6 +139,32 @@ impl Lineage {
             .take_while(|&(_, start, next)| start < next)
     }
 
+    /// The same for the blocks from `from` up to `end`, with who can hit each.
+    pub(crate) fn runs_within(
+        &self,
+        from: u64,
+        end: u64,
+        session: SessionId,
+    ) -> impl Iterator<Item = (u64, u64, u64, Owner)> {
+        // Mostly asked for the deep end, so search from there.
+        let first = self.segments.iter().rposition(|&(start, _)| start <= from);
+        let segments = &self.segments[first.unwrap_or(0)..];
+        let ends = segments.iter().skip(1).map(|&(start, _)| start);
+        segments
+            .iter()
+            .zip(ends.chain([u64::MAX]))
+            .map(move |(&(start, lineage), next)| {
+                // Shared openings end where a segment ends.
+                let owner = if start < self.shared {
+                    Owner::Group
+                } else {
+                    Owner::Session(session)
+                };
+                (lineage, start.max(from), next.min(end), owner)
+            })
+            .take_while(|&(_, start, next, _)| start < next)
+    }
+
     /// Leading blocks of shared openings.
     #[inline]
     pub(crate) fn shared(&self) -> Blocks {
@@ -173,7 +199,21 @@ mod tests {
         // Groups that end within block 2, within the same block, and after 5 blocks.
         let groups = [(3, Blocks(2)), (4, Blocks(2)), (5, Blocks(5))];
         let mut line = Lineage::first(10, &groups);
-        let lineages = |line: &Lineage| (0..7).map(|k| line.at(k, S)).collect::<Vec<_>>();
+        let lineages = |line: &Lineage| {
+            let by_block = (0..7).map(|k| line.at(k, S)).collect::<Vec<_>>();
+            for from in 0..7 {
+                let runs = line
+                    .runs_within(from, 7, S)
+                    .flat_map(|(lineage, a, b, owner)| {
+                        (a..b).map(move |k| (Ident::new(lineage, k), owner))
+                    });
+                assert_eq!(
+                    runs.collect::<Vec<_>>(),
+                    by_block[usize::try_from(from).unwrap()..]
+                );
+            }
+            by_block
+        };
         let of = |lineage, k| (Ident::new(lineage, k), Owner::Group);
         let own = |lineage, k| (Ident::new(lineage, k), Owner::Session(S));
         let wanted = [

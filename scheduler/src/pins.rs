@@ -111,9 +111,8 @@ impl Scheduler {
         self.stale.forget();
         let s = &mut self.sessions[slot];
         s.registered = 0;
-        for block in s.blocks.drain(..).rev() {
-            self.pool.release(block);
-        }
+        self.pool.release(&s.blocks);
+        s.blocks.clear();
     }
 
     /// Ends a session's pin, if it has one, and frees its blocks.
@@ -142,9 +141,8 @@ impl Scheduler {
         for &block in &s.blocks {
             self.pool.unpin(block);
         }
-        for block in s.blocks.drain(kept..).rev() {
-            self.pool.release(block);
-        }
+        self.pool.release(&s.blocks[kept..]);
+        s.blocks.truncate(kept);
         s.registered = kept;
     }
 

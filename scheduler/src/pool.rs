@@ -2,7 +2,8 @@
 //!
 //! What: integer block ids; a block is *held* (by turns, by pins, or both) or *free*. A free block
 //! keeps its content until an allocation takes it, so it can still be hit.
-//! Why: every operation is O(1) per block; nothing ever walks the pool.
+//! Why: nothing ever walks the pool, and blocks are taken, made hittable and given back in runs, so that
+//! a block costs a look at its own record and everything else is paid once per run.
 //! Limits: content is named, not stored ([`Ident`]); the engine owns the tensors behind the ids.
 //!
 //! Rules (reference: vLLM V1 block pool): allocation takes the front of the free list and drops what
@@ -14,9 +15,10 @@ use std::collections::VecDeque;
 use units::{BlockId, Blocks};
 
 use crate::cache::Index;
+use crate::copies::Copies;
 use crate::lineage::{Ident, Owner};
 
-/// No block; ends of lists.
+/// No column.
 const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
@@ -27,12 +29,36 @@ struct Block {
     pins: u32,
     /// Times it was given back: which of its entries in the free list counts.
     given_back: u32,
-    /// Neighbours in the ring of copies with equal content, while cached.
-    older: u32,
-    newer: u32,
     /// The column of its content in the index, [`NONE`] while not cached; and its depth there.
     column: u32,
     depth: u32,
+    /// Other blocks have the same content.
+    copied: bool,
+}
+
+impl Block {
+    /// Whether its entry in the free list with this count is that of a block that is free since then.
+    #[inline]
+    fn is_free_since(&self, given_back: u32) -> bool {
+        self.refs == 0 && self.given_back == given_back
+    }
+}
+
+/// Content that allocations take one after the other: the only copies of a column's depths from `low` up
+/// to `high`, deepest first, as they were released.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    column: u32,
+    low: u32,
+    high: u32,
+}
+
+impl Run {
+    const EMPTY: Self = Self {
+        column: NONE,
+        low: 0,
+        high: 0,
+    };
 }
 
 /// What left the prefix cache: the copy of this content that was taken was the last one.
@@ -55,6 +81,8 @@ pub(crate) struct Pool {
     pin_only: u64,
     /// Oldest copy of each cached content.
     cache: Index,
+    /// The other copies.
+    copies: Copies,
     /// Cached blocks dropped by an allocation, over the whole run.
     evicted: u64,
     /// Columns and depths of the last copies that allocations took, until somebody asks.
@@ -68,23 +96,21 @@ impl Pool {
     /// If `usable` does not fit 32 bits; [`crate::Config`] is validated before.
     pub(crate) fn new(usable: Blocks) -> Self {
         let n = u32::try_from(usable.get()).expect("validated: below 2^32 blocks");
-        let blocks = (0..n)
-            .map(|i| Block {
-                refs: 0,
-                pins: 0,
-                given_back: 0,
-                older: i,
-                newer: i,
-                column: NONE,
-                depth: 0,
-            })
-            .collect();
+        let block = Block {
+            refs: 0,
+            pins: 0,
+            given_back: 0,
+            column: NONE,
+            depth: 0,
+            copied: false,
+        };
         Self {
-            blocks,
+            blocks: vec![block; n as usize],
             queue: (0..n).map(|i| (i, 0)).collect(),
             free: u64::from(n),
             pin_only: 0,
             cache: Index::default(),
+            copies: Copies::new(n),
             evicted: 0,
             lost: Vec::new(),
         }
@@ -115,30 +141,58 @@ impl Pool {
         &mut self.blocks[id as usize]
     }
 
-    /// Takes the block at the front of the free list for one holder, and what its content's last
-    /// copy was, if this was it. `None` when nothing is free.
-    #[inline]
-    pub(crate) fn allocate(&mut self) -> Option<BlockId> {
-        let id = loop {
-            let entry = self.queue.pop_front()?;
-            if self.counts(entry) {
-                break entry.0;
+    /// Takes `count` blocks from the front of the free list for one holder, first come first, and drops
+    /// what was cached there.
+    ///
+    /// # Panics
+    /// If fewer are free.
+    pub(crate) fn allocate(&mut self, count: Blocks, into: &mut Vec<BlockId>) {
+        assert!(count <= self.free(), "room was made before");
+        self.free -= count.get();
+        let mut left = count.get();
+        let mut seen = 0;
+        let mut run = Run::EMPTY;
+        for &(id, given_back) in &self.queue {
+            if left == 0 {
+                break;
             }
-        };
-        self.free -= 1;
-        self.block(id).refs = 1;
-        let Block { column, depth, .. } = self.blocks[id as usize];
-        if column != NONE {
+            seen += 1;
+            let block = &mut self.blocks[id as usize];
+            if !block.is_free_since(given_back) {
+                continue;
+            }
+            left -= 1;
+            block.refs = 1;
+            into.push(BlockId(id));
+            let Block { column, depth, .. } = *block;
+            if column == NONE {
+                continue;
+            }
             self.evicted += 1;
-            if self.forget(id) {
-                // Of one lineage the shallowest says it all: whoever hits to there hits no further.
-                match self.lost.last_mut() {
-                    Some((known, least)) if *known == column => *least = depth.min(*least),
-                    _ => self.lost.push((column, depth)),
-                }
+            if block.copied {
+                // Another copy stands in for it; what was taken before comes first.
+                end_run(
+                    &mut self.cache,
+                    &mut self.lost,
+                    std::mem::replace(&mut run, Run::EMPTY),
+                );
+                forget_copy(&mut self.blocks, &mut self.copies, &mut self.cache, id);
+                continue;
             }
+            block.column = NONE;
+            if run.column == column && depth + 1 == run.low {
+                run.low = depth;
+                continue;
+            }
+            end_run(&mut self.cache, &mut self.lost, run);
+            run = Run {
+                column,
+                low: depth,
+                high: depth + 1,
+            };
         }
-        Some(BlockId(id))
+        end_run(&mut self.cache, &mut self.lost, run);
+        self.queue.drain(..seen);
     }
 
     /// Hands over which last copies the allocations since the last call have taken: of each run of one
@@ -160,7 +214,7 @@ impl Pool {
     pub(crate) fn next_taken(&self, count: usize) -> impl Iterator<Item = (Ident, Owner)> {
         self.queue
             .iter()
-            .filter(|&&entry| self.counts(entry))
+            .filter(|&&(id, given_back)| self.blocks[id as usize].is_free_since(given_back))
             .take(count)
             .filter_map(|&(id, _)| self.cached(&self.blocks[id as usize]))
     }
@@ -176,19 +230,28 @@ impl Pool {
         self.block(id.0).refs = refs + 1;
     }
 
-    /// One holder fewer; at none the block goes to the back of the free list, content kept.
-    #[inline]
-    pub(crate) fn release(&mut self, id: BlockId) {
-        let block = self.block(id.0);
-        debug_assert!(
-            block.refs > block.pins,
-            "released a block that only pins hold"
-        );
-        block.refs -= 1;
-        if block.refs == 0 {
-            self.link_back(id.0);
-        } else if block.refs == block.pins {
-            self.pin_only += 1;
+    /// One holder fewer for each block, last first; at none a block goes to the back of the free list,
+    /// content kept.
+    pub(crate) fn release(&mut self, ids: &[BlockId]) {
+        if self.queue.len() + ids.len() > 2 * self.blocks.len() {
+            let blocks = &self.blocks;
+            self.queue
+                .retain(|&(id, given_back)| blocks[id as usize].is_free_since(given_back));
+        }
+        for &BlockId(id) in ids.iter().rev() {
+            let block = &mut self.blocks[id as usize];
+            debug_assert!(
+                block.refs > block.pins,
+                "released a block that only pins hold"
+            );
+            block.refs -= 1;
+            if block.refs == 0 {
+                block.given_back = block.given_back.wrapping_add(1);
+                self.queue.push_back((id, block.given_back));
+                self.free += 1;
+            } else if block.refs == block.pins {
+                self.pin_only += 1;
+            }
         }
     }
 
@@ -211,12 +274,6 @@ impl Pool {
         if only {
             self.pin_only -= 1;
         }
-    }
-
-    /// Whether nobody holds the block, so that a hit on it takes from the free list.
-    #[inline]
-    pub(crate) fn is_free(&self, id: BlockId) -> bool {
-        self.blocks[id.0 as usize].refs == 0
     }
 
     /// How many hold the block.
@@ -260,84 +317,83 @@ impl Pool {
         (block.column != NONE).then(|| self.cache.content(block.column, block.depth))
     }
 
-    /// Makes a held block hittable under this content. True when it is the only copy.
-    #[inline]
-    pub(crate) fn register(&mut self, id: BlockId, ident: Ident, owner: Owner) -> bool {
-        let i = id.0;
-        debug_assert!(self.blocks[i as usize].column == NONE, "registered twice");
-        let (column, known) = self.cache.enter(ident, owner, i);
-        let block = self.block(i);
-        block.column = column;
-        block.depth = ident.depth_bits();
-        let Some(oldest) = known else {
-            block.older = i;
-            block.newer = i;
-            return true;
-        };
-        // A ring: the newest copy is the one before the oldest.
-        let newest = self.blocks[oldest as usize].older;
-        self.block(i).older = newest;
-        self.block(i).newer = oldest;
-        self.block(newest).newer = i;
-        self.block(oldest).older = i;
-        false
+    /// How many blocks that hold a lineage's contents from depth `from` up to depth `to` somebody holds,
+    /// counted over the oldest copies.
+    pub(crate) fn cached_held(&self, lineage: u64, from: u64, to: u64) -> u64 {
+        let held = |&id: &u32| self.blocks[id as usize].refs > 0;
+        self.cache.some(lineage, from, to).filter(held).count() as u64
     }
 
-    /// Forgets the content of a block (it was never computed, or the block is taken).
+    /// Makes held blocks hittable under the content of a lineage from depth `from` on, a block a depth.
+    /// Of a group's content, what had no copy before goes into `found`, shallow to deep.
+    pub(crate) fn register(
+        &mut self,
+        ids: &[BlockId],
+        (lineage, from): (u64, u64),
+        owner: Owner,
+        found: &mut Vec<Ident>,
+    ) {
+        let column = self.cache.column_of(Ident::new(lineage, from), owner);
+        let mut ids = ids;
+        let mut depth = from;
+        // Where the lineage had content before, a look at each depth; beyond that all is new.
+        let known = self.cache.end(column).saturating_sub(from);
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let (before, new) = ids.split_at(known.min(ids.len()));
+        for &BlockId(id) in before {
+            let place = Ident::new(lineage, depth).depth_bits();
+            let oldest = self.cache.enter(column, place, id);
+            let block = self.block(id);
+            debug_assert!(block.column == NONE, "registered twice");
+            (block.column, block.depth) = (column, place);
+            block.copied = oldest.is_some();
+            if let Some(oldest) = oldest {
+                if !std::mem::replace(&mut self.block(oldest).copied, true) {
+                    self.copies.begin(oldest);
+                }
+                self.copies.join(oldest, id);
+            } else if owner == Owner::Group {
+                found.push(Ident::new(lineage, depth));
+            }
+            depth += 1;
+        }
+        ids = new;
+        if ids.is_empty() {
+            return;
+        }
+        self.cache
+            .append(column, Ident::new(lineage, depth).depth_bits(), ids);
+        for (place, &BlockId(id)) in (Ident::new(lineage, depth).depth_bits()..).zip(ids) {
+            let block = &mut self.blocks[id as usize];
+            debug_assert!(block.column == NONE, "registered twice");
+            (block.column, block.depth, block.copied) = (column, place, false);
+        }
+        if owner == Owner::Group {
+            let depths = depth..depth + ids.len() as u64;
+            found.extend(depths.map(|depth| Ident::new(lineage, depth)));
+        }
+    }
+
+    /// Forgets the content of a block (it was never computed).
     /// Returns what was lost if no copy is left.
     pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
-        let Block { column, depth, .. } = self.blocks[id.0 as usize];
+        let Block {
+            column,
+            depth,
+            copied,
+            ..
+        } = self.blocks[id.0 as usize];
         if column == NONE {
             return None;
         }
+        if copied {
+            forget_copy(&mut self.blocks, &mut self.copies, &mut self.cache, id.0);
+            return None;
+        }
         let (ident, owner) = self.cache.content(column, depth);
-        self.forget(id.0).then_some(Lost { ident, owner })
-    }
-
-    /// Forgets the content of a block that has some; whether no copy is left.
-    #[inline]
-    fn forget(&mut self, i: u32) -> bool {
-        let Block {
-            older,
-            newer,
-            column,
-            depth,
-            ..
-        } = self.blocks[i as usize];
-        self.block(i).column = NONE;
-        if newer == i {
-            self.cache.remove(column, depth);
-            return true;
-        }
-        self.block(older).newer = newer;
-        self.block(newer).older = older;
-        if self.cache.at(column, depth) == Some(i) {
-            self.cache.replace(column, depth, newer);
-        }
-        false
-    }
-
-    /// Whether an entry of the free list is of a block that is free since then.
-    #[inline]
-    fn counts(&self, (id, given_back): (u32, u32)) -> bool {
-        let block = &self.blocks[id as usize];
-        block.refs == 0 && block.given_back == given_back
-    }
-
-    #[inline]
-    fn link_back(&mut self, id: u32) {
-        if self.queue.len() >= 2 * self.blocks.len() {
-            let blocks = &self.blocks;
-            self.queue.retain(|&(id, given_back)| {
-                let block = &blocks[id as usize];
-                block.refs == 0 && block.given_back == given_back
-            });
-        }
-        let block = self.block(id);
-        block.given_back = block.given_back.wrapping_add(1);
-        let entry = (id, block.given_back);
-        self.queue.push_back(entry);
-        self.free += 1;
+        self.block(id.0).column = NONE;
+        self.cache.remove(column, depth, depth + 1);
+        Some(Lost { ident, owner })
     }
 
     /// Checks conservation by walking everything; for debug builds and tests only.
@@ -349,7 +405,10 @@ impl Pool {
             refs[id.0 as usize] += 1;
         }
         let mut free = 0_u64;
-        for &(id, _) in self.queue.iter().filter(|&&entry| self.counts(entry)) {
+        for &(id, given_back) in &self.queue {
+            if !self.blocks[id as usize].is_free_since(given_back) {
+                continue;
+            }
             free += 1;
             if refs[id as usize] != 0 {
                 return Err(format!("block b{id} is free and held"));
@@ -386,3 +445,32 @@ impl Pool {
         }
     }
 }
+
+/// Takes a run out of the index and notes that it is lost.
+#[inline]
+fn end_run(cache: &mut Index, lost: &mut Vec<(u32, u32)>, Run { column, low, high }: Run) {
+    if column == NONE {
+        return;
+    }
+    cache.remove(column, low, high);
+    // Of one lineage the shallowest says it all: whoever hits to there hits no further.
+    match lost.last_mut() {
+        Some((known, least)) if *known == column => *least = low.min(*least),
+        _ => lost.push((column, low)),
+    }
+}
+
+/// Forgets the content of a block that has copies; the oldest of those that are left stands for it.
+fn forget_copy(blocks: &mut [Block], copies: &mut Copies, cache: &mut Index, id: u32) {
+    let Block { column, depth, .. } = blocks[id as usize];
+    blocks[id as usize].column = NONE;
+    blocks[id as usize].copied = false;
+    let (next, is_last) = copies.leave(id);
+    blocks[next as usize].copied = !is_last;
+    if cache.at(column, depth) == Some(id) {
+        cache.replace(column, depth, next);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -51,12 +51,7 @@ impl Scheduler {
             State::Waiting if s.pin.is_some() => whole - s.hit,
             State::Waiting => {
                 // Own blocks are free when nobody pins them; shared ones may be held by others.
-                let shared = s.lineage.shared().min(s.hit).get();
-                let held = (0..shared)
-                    .filter_map(|k| self.pool.lookup(s.lineage.at(k, s.id).0))
-                    .filter(|&b| !self.pool.is_free(b))
-                    .count();
-                whole - Blocks(held as u64)
+                whole - self.shared_held(slot)
             }
             State::Running if s.computed + s.scheduled < s.total() => {
                 whole.saturating_sub(Blocks(s.blocks.len() as u64))
@@ -72,6 +67,17 @@ impl Scheduler {
         self.owed_waiting = self.owed_waiting + waiting - s.owed_waiting;
         let s = &mut self.sessions[slot];
         (s.owed, s.owed_waiting) = (owed, waiting);
+    }
+
+    /// Of the shared opening that the waiting turn hits, the blocks that somebody holds.
+    pub(crate) fn shared_held(&self, slot: u32) -> Blocks {
+        let s = &self.sessions[slot];
+        let shared = s.lineage.shared().min(s.hit).get();
+        let runs = s.lineage.runs(shared);
+        Blocks(
+            runs.map(|(lineage, from, to)| self.pool.cached_held(lineage, from, to))
+                .sum(),
+        )
     }
 
     /// Waiting turns whose openings name the group of this content and whose hit is such, in order.
@@ -177,9 +183,15 @@ impl Scheduler {
     /// Moves a waiting turn to where it belongs now.
     pub(crate) fn rerank_waiting(&mut self, now: Time, slot: u32) {
         let s = &self.sessions[slot];
+        let view = s.view(self.config.block_size, self.doors);
+        let rank = self.policy.order.waiting(now, &view);
+        if rank == s.rank {
+            return;
+        }
         self.waiting.remove(s.rank, s.id);
         self.waiting.moved = true;
-        self.rank_waiting(now, slot);
+        self.waiting.insert(rank, s.id, slot);
+        self.sessions[slot].rank = rank;
     }
 
     /// Asks again for the ranks that ran out.

@@ -5,7 +5,6 @@ use units::{Blocks, SessionId, Time, Tokens};
 use crate::decision::{DecisionKind, Detail, Entry};
 use crate::error::SchedulerError;
 use crate::info::Info;
-use crate::lineage::Owner;
 use crate::plan::{Chunk, Phase};
 use crate::policy::{Claim, Quantum, Shrink};
 use crate::reason::Reason;
@@ -309,10 +308,10 @@ impl Scheduler {
 
     /// Allocates blocks for the turn. Room was made before.
     pub(crate) fn take_blocks(&mut self, now: Time, slot: u32, count: Blocks) {
-        let blocks = &mut self.sessions[slot].blocks;
-        for _ in 0..count.get() {
-            blocks.push(self.pool.allocate().expect("room was made before"));
+        if count == Blocks::ZERO {
+            return;
         }
+        self.pool.allocate(count, &mut self.sessions[slot].blocks);
         if self.pool.has_lost() {
             self.pool.take_lost(&mut self.lost);
             self.contents_lost(now);
@@ -323,21 +322,18 @@ impl Scheduler {
     pub(crate) fn register_full(&mut self, now: Time, slot: u32, end: Tokens) {
         let filled = self.config.block_size.filled_by(end).get();
         let s = &mut self.sessions[slot];
-        let from = s.registered;
-        if from as u64 >= filled {
+        let from = s.registered as u64;
+        if from >= filled {
             return;
         }
-        s.registered = usize::try_from(filled).expect("fewer blocks than memory");
-        let mut shared = Vec::new();
-        let places = from as u64..filled;
-        for (&block, k) in s.blocks[from..].iter().zip(places) {
-            let (ident, owner) = s.lineage.at(k, s.id);
-            let only_copy = self.pool.register(block, ident, owner);
-            if only_copy && owner == Owner::Group {
-                shared.push(ident);
-            }
+        let place = |k: u64| usize::try_from(k).expect("fewer blocks than memory");
+        s.registered = place(filled);
+        let mut found = Vec::new();
+        for (lineage, start, end, owner) in s.lineage.runs_within(from, filled, s.id) {
+            let ids = &s.blocks[place(start)..place(end)];
+            self.pool.register(ids, (lineage, start), owner, &mut found);
         }
-        for ident in shared {
+        for ident in found {
             self.shared_content_found(now, ident);
         }
     }

@@ -58,9 +58,8 @@ impl Scheduler {
         let s = &mut self.sessions[slot];
         s.state = State::SwappingOut;
         s.registered = kept;
-        for block in s.blocks.drain(kept..).rev() {
-            self.pool.release(block);
-        }
+        self.pool.release(&s.blocks[kept..]);
+        s.blocks.truncate(kept);
         self.pin_for_copy(now, slot, Keep::Offload);
         self.host_used += full;
         self.swapping += full;

@@ -132,11 +132,6 @@ impl Scheduler {
     fn bill(&self, slot: u32) -> Bill {
         let s = &self.sessions[slot];
         let size = self.config.block_size;
-        let free_shared = |k: u64| {
-            self.pool
-                .lookup(s.lineage.at(k, s.id).0)
-                .is_some_and(|b| self.pool.is_free(b))
-        };
         let (idle_hits, own_rest) = if s.pin.is_some() {
             let hit = usize::try_from(s.hit.get()).unwrap_or(usize::MAX);
             let rest = s.blocks[hit..]
@@ -146,9 +141,7 @@ impl Scheduler {
             (Blocks::ZERO, Blocks(rest as u64))
         } else {
             // Nobody but the session itself can hold its own blocks, so unpinned ones are free.
-            let shared = s.lineage.shared().min(s.hit);
-            let idle_shared = (0..shared.get()).filter(|&k| free_shared(k)).count();
-            (s.hit - shared + Blocks(idle_shared as u64), Blocks::ZERO)
+            (s.hit - self.shared_held(slot), Blocks::ZERO)
         };
         let reserve = match self.policy.order.start_rule() {
             StartRule::FirstChunk if self.config.start_room == StartRoom::WholeContext => {
