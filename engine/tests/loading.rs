@@ -226,6 +226,17 @@ fn newer_and_older_ways_to_scale_the_rotation_are_read() {
 
     json["rope_parameters"] = serde_json::json!({ "rope_type": "linear", "factor": 4.0 });
     assert_eq!(load(&json).expect("it loads").1, vec![4.0; 8]);
+    // A shard that the index lists and nobody has.
+    fs::remove_file(folder.path().join("model.safetensors")).expect("removed");
+    let index = serde_json::json!({ "weight_map": { "model.norm.weight": "m-1.safetensors" } });
+    let at = folder.path().join("model.safetensors.index.json");
+    fs::write(at, index.to_string()).expect("written");
+    let refused = load(&json).expect_err("no shard").to_string();
+    assert!(
+        refused.contains("m-1.safetensors: No such file"),
+        "{refused}"
+    );
+    write_safetensors(&weights, folder.path(), DType::F32, 1);
     json["rope_parameters"] = serde_json::json!({ "rope_type": "yarn", "factor": 4.0 });
     let refused = load(&json).expect_err("no yarn").to_string();
     let wanted = "rope_type is \"yarn\"; wanted: default, linear or llama3";
@@ -282,6 +293,11 @@ fn errors_name_the_file_what_was_found_and_what_was_wanted() {
         &[("general.alignment", Value::U32(0))],
         "general.alignment is Int(0)",
     );
+    // The tokenizer in such a file is refused, too.
+    let said = engine::text::Text::load(&path)
+        .expect_err("damaged")
+        .to_string();
+    assert!(said.contains("general.alignment is Int(0)"), "{said}");
     let cut = |p: &Path| {
         write_gguf(&tiny("tiny"), p, GgmlDType::F32);
         let whole = fs::read(p).expect("there");
@@ -331,14 +347,23 @@ fn survive(path: &Path, load: &Path, whole: &[u8], header: usize, step: usize) -
     errors
 }
 
+/// As small as a model can be: what is damaged is the header, and it is read thousands of times.
+fn least(name: &str) -> ModelConfig {
+    let mut config = preset(name).expect("a preset");
+    (config.layers, config.hidden, config.vocabulary) = (1, 32, 32);
+    (config.heads, config.kv_heads, config.head_dim) = (2, 1, 16);
+    match &mut config.moe {
+        Some(moe) => (moe.experts, moe.ff) = (2, 32),
+        None => config.ff = 32,
+    }
+    config
+}
+
 #[test]
 fn a_damaged_gguf_file_is_an_error_and_never_a_panic() {
     let folder = tempfile::tempdir().expect("a folder");
     let path: PathBuf = folder.path().join("m.gguf");
-    let config = ModelConfig {
-        layers: 1,
-        ..preset("tiny-qwen3moe").expect("a preset")
-    };
+    let config = least("tiny-qwen3moe");
     write_gguf(&random(&config, 3, Storage::F32), &path, GgmlDType::Q8_0);
     let whole = fs::read(&path).expect("there");
     // The header: 12 metadata values and 14 tensors.
@@ -361,10 +386,7 @@ fn a_damaged_gguf_file_is_an_error_and_never_a_panic() {
 #[test]
 fn a_damaged_safetensors_file_is_an_error_and_never_a_panic() {
     let folder = tempfile::tempdir().expect("a folder");
-    let config = ModelConfig {
-        layers: 1,
-        ..preset("tiny-qwen2").expect("a preset")
-    };
+    let config = least("tiny-qwen2");
     write_safetensors(
         &random(&config, 3, Storage::F32),
         folder.path(),

@@ -7,6 +7,10 @@
 //! Source: the format description at <https://github.com/ggml-org/ggml/blob/master/docs/gguf.md>.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::error::LoadError;
+use super::gguf::map;
 
 /// A metadata value. Integers of all widths are one kind.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +53,14 @@ const MOST_ELEMENTS: u64 = 1 << 24;
 const MOST_DEPTH: usize = 8;
 
 impl GgufHeader {
+    /// Reads the header of a file. The file must not be cut or rewritten meanwhile.
+    ///
+    /// # Errors
+    /// [`LoadError`] names the file, what is wrong and at which byte.
+    pub fn open(path: &Path) -> Result<Self, LoadError> {
+        Self::read(&map(path)?).map_err(|what| LoadError::file(path, what))
+    }
+
     /// Reads the header from the bytes of the file.
     ///
     /// # Errors

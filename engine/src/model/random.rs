@@ -123,7 +123,7 @@ pub const PRESETS: [&str; 6] = [
     "28m",
 ];
 
-/// A shape by name: `tiny` and its kin for tests (0.1 to 0.2 million parameters), `8m` (8.6 million) and
+/// A shape by name: `tiny` and its kin for tests (0.1 to 0.3 million parameters), `8m` (8.6 million) and
 /// `28m` (28.0 million) for timing.
 pub fn preset(name: &str) -> Option<ModelConfig> {
     let tiny = ModelConfig {

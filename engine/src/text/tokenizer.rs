@@ -14,6 +14,7 @@ use tokenizers::tokenizer::SplitDelimiterBehavior;
 
 use super::TextError;
 use super::chat::{Message, Template};
+use crate::model::{GgufHeader, LoadError};
 
 /// Tokens that end a turn in the vocabularies of the supported families, whatever a file says its end
 /// token is.
@@ -54,6 +55,11 @@ impl Text {
             what,
         };
         let mut file = File::open(path).map_err(|source| file_error(path, source))?;
+        // Candle's reader divides by the alignment, whatever a damaged file says it is.
+        GgufHeader::open(path).map_err(|e| match e {
+            LoadError::File { what, .. } => bad(what),
+            e => bad(e.to_string()),
+        })?;
         let content = Content::read(&mut file).map_err(|e| bad(e.to_string()))?;
         let text = |key: &str| match content.metadata.get(key) {
             Some(Value::String(text)) => Some(text.clone()),

@@ -13,7 +13,7 @@ use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 use scheduler::{
     Arrival, Config, Direction, Event, Info, Offload, Phase, PrefillCost, Scheduler, StepOutcome,
-    Then, ToolClass, TurnRequest,
+    Then, ToolClass, TurnRequest, Unpin,
 };
 use units::{BlockSize, Blocks, Bytes, GroupId, Nanos, SessionId, Time, Tokens};
 
@@ -31,14 +31,39 @@ pub struct Seen {
     pub mixed: u64,
     /// Prefill chunks that did not end their prompt.
     pub chunked: u64,
-    /// Turns that started with blocks of an earlier turn or another session.
+    /// Turns that started with blocks that were computed before.
     pub hits: u64,
+    /// Of these, first turns: the blocks are another session's.
+    pub shared: u64,
+    /// Turns that took over the blocks that were pinned for them.
+    pub resumed: u64,
     /// Turns that lost their blocks while they ran.
     pub preempted: u64,
     /// Copies to host memory.
     pub copied_out: u64,
     /// Copies back.
     pub copied_in: u64,
+}
+
+impl Seen {
+    /// Panics unless the loads did all that they are for.
+    pub fn everything(self) {
+        let Self {
+            tokens,
+            mixed,
+            chunked,
+            hits,
+            shared,
+            resumed,
+            preempted,
+            copied_out,
+            copied_in,
+        } = self;
+        let all = [
+            tokens, mixed, chunked, hits, shared, resumed, preempted, copied_out, copied_in,
+        ];
+        assert!(all.iter().all(|n| *n >= 10), "{self:?}");
+    }
 }
 
 /// One session of a load.
@@ -404,8 +429,15 @@ impl<'a> World<'a> {
         for info in told {
             match info {
                 Info::Rejected { session, .. } => panic!("{session} fits"),
-                Info::TurnStarted { session, hit, .. } => {
-                    seen.hits += u64::from(hit > Tokens::ZERO);
+                Info::TurnStarted {
+                    session,
+                    hit,
+                    turn,
+                    first_start,
+                } => {
+                    let found = hit > Tokens::ZERO;
+                    seen.hits += u64::from(found);
+                    seen.shared += u64::from(found && turn == 0 && first_start);
                     let mut blocks = self.table(session);
                     blocks.truncate(index(size.filled_by(hit).get()));
                     self.ready.insert(session, blocks);
@@ -418,6 +450,10 @@ impl<'a> World<'a> {
                         self.plan_for(at, Happens::ToolEnds(session));
                     }
                 }
+                Info::Unpinned {
+                    why: Unpin::Resumed,
+                    ..
+                } => seen.resumed += 1,
                 Info::Preempted { session, .. } => {
                     seen.preempted += 1;
                     self.ready.remove(&session);
