@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::flags::{FormatArgs, WorkArgs};
 use crate::run::arrivals::ArrivalKind;
 use crate::trace::args::{OnBad, TraceArgs};
 
@@ -243,17 +244,13 @@ pub struct CommonArgs {
     #[arg(long)]
     pub decisions: bool,
 
-    /// How to print the results on stdout.
-    #[arg(long, default_value = "table")]
-    pub format: Format,
+    /// How results are printed.
+    #[command(flatten)]
+    pub shown: FormatArgs,
 
-    /// Threads to use; the results do not depend on it. [default: all cores]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub threads: Option<String>,
-
-    /// No progress and no notes on stderr; errors still show.
-    #[arg(long)]
-    pub quiet: bool,
+    /// Threads and notes.
+    #[command(flatten)]
+    pub work: WorkArgs,
 }
 
 const COMPARE_EXAMPLES: &str = "\
@@ -295,9 +292,9 @@ pub struct CompareArgs {
     #[arg(long)]
     pub anyway: bool,
 
-    /// How to print the comparison on stdout.
-    #[arg(long, default_value = "table")]
-    pub format: Format,
+    /// How results are printed.
+    #[command(flatten)]
+    pub shown: FormatArgs,
 }
 
 /// Flags of `orrery race`.
@@ -367,21 +364,16 @@ pub struct DemoArgs {
     #[arg(long, default_value = "runs/demo", value_name = "DIR")]
     pub out: PathBuf,
 
-    /// Threads to use. [default: all cores]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub threads: Option<String>,
-
-    /// No progress and no notes on stderr; errors still show.
-    #[arg(long)]
-    pub quiet: bool,
+    /// Threads and notes.
+    #[command(flatten)]
+    pub work: WorkArgs,
 }
 
 impl Default for DemoArgs {
     fn default() -> Self {
         Self {
             out: PathBuf::from("runs/demo"),
-            threads: None,
-            quiet: false,
+            work: WorkArgs::default(),
         }
     }
 }

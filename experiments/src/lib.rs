@@ -26,6 +26,7 @@ pub mod demo;
 pub mod estimate;
 pub mod failure;
 pub mod figure;
+pub mod flags;
 pub mod html;
 pub mod interrupt;
 pub mod merge;

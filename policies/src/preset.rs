@@ -322,6 +322,7 @@ fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> PolicyErro
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::First;
 
     fn overrides(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs
@@ -384,6 +385,13 @@ mod tests {
             panic!("another kind");
         };
         assert!((ttl.bound_s - 5.0).abs() < f64::EPSILON);
+
+        let text = "base = \"fcfs\"\n[admission]\nkind = \"kv-budget\"\nfirst = \"oldest\"\n";
+        let AdmissionSpec::KvBudget(budget) = PolicySpec::parse(text, &[]).unwrap().admission
+        else {
+            panic!("another kind");
+        };
+        assert_eq!((budget.first, budget.reserve_percent), (First::Oldest, 10));
     }
 
     #[test]
@@ -400,7 +408,7 @@ mod tests {
             PolicySpec::preset_with("mars", &overrides(&[("admission.kind", "opn")])).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "`admission.kind` is `opn`, wanted one of open, mars-window, concur, thunder-agent, srpt-oracle"
+            "`admission.kind` is `opn`, wanted one of kv-budget, open, mars-window, concur, thunder-agent, srpt-oracle"
         );
     }
 }

@@ -341,12 +341,7 @@ impl<M: Machine, I: Iterator<Item = Offered>, O: Observer> World<'_, M, I, O> {
 
     /// Begins the next step, and the ones after it that are the same. Returns when the last began.
     fn begin_step(&mut self, now: Time) -> Result<Time, M::Error> {
-        if self
-            .scheduler
-            .plan(now)
-            .map_err(ReplayError::from)?
-            .is_none()
-        {
+        if !self.plan(now)? {
             if !self.held.is_empty() {
                 // The engine has nothing to run and looks at what came meanwhile.
                 self.release_held(now)?;
@@ -368,6 +363,20 @@ impl<M: Machine, I: Iterator<Item = Offered>, O: Observer> World<'_, M, I, O> {
         let (at, end) = self.repeat_step(now, now + time);
         self.step_end = Some(end);
         Ok(at)
+    }
+
+    /// Asks the scheduler for a plan, and says whether there is one.
+    fn plan(&mut self, now: Time) -> Result<bool, ReplayError> {
+        let is_timed = self.observer.wants_plans();
+        if is_timed {
+            let t = self.scheduler.telemetry(now);
+            self.observer.plans(t.running + t.waiting);
+        }
+        let planned = self.scheduler.plan(now)?.is_some();
+        if is_timed {
+            self.observer.planned();
+        }
+        Ok(planned)
     }
 
     pub(crate) fn take_samples(&mut self, until: Time) {

@@ -214,6 +214,19 @@ pub trait Observer {
         true
     }
 
+    /// Whether [`Observer::plans`] and [`Observer::planned`] are to be called: for whoever times them.
+    fn wants_plans(&self) -> bool {
+        false
+    }
+
+    /// The scheduler is asked for a plan now, with so many turns that run or wait for a start.
+    fn plans(&mut self, turns: usize) {
+        let _ = turns;
+    }
+
+    /// It has answered; nothing was done in between. An empty plan is no step.
+    fn planned(&mut self) {}
+
     /// A step starts and will take `time`.
     fn step(&mut self, at: Time, plan: &StepPlan, time: Nanos) {
         let _ = (at, plan, time);

@@ -43,6 +43,8 @@ reasons! {
     CalmArrivalOrder = "calm-arrival-order",
     /// More wait than may enter: the smallest first.
     SmallestFirst = "smallest-first",
+    /// The oldest of those whose first prompt fits what is free.
+    OldestThatFits = "oldest-that-fits",
     /// An oracle says that it has the least work left, of those whose peak fits.
     ShortestThatFits = "shortest-that-fits",
     /// The window has a place: in order of arrival.

@@ -27,6 +27,8 @@ fn the_demo_prints_a_table_and_draws_a_figure() {
         assert!(svg.contains(word), "no `{word}` in the figure");
     }
     let csv = std::fs::read_to_string(out.join("goodput.csv")).unwrap();
-    // A header, and fcfs and mars at each rate; beside figure and data a directory per run.
-    assert_eq!(names(&out).len(), csv.lines().count() - 1 + 2);
+    let png = std::fs::read(out.join("goodput.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
+    // A header, and fcfs and mars at each rate; beside figure (twice) and data a directory per run.
+    assert_eq!(names(&out).len(), csv.lines().count() - 1 + 3);
 }

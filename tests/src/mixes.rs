@@ -53,8 +53,12 @@ fn admission() -> impl Strategy<Value = Settings> {
         ("admission.buffer_tokens", "4"),
         ("admission.force_resume_s", "0.4"),
     ]);
+    let first = prop::sample::select(vec!["smallest", "oldest"]);
+    let budget = first
+        .prop_map(|first| settings(&[("admission.kind", "kv-budget"), ("admission.first", first)]));
     prop_oneof![
         2 => Just(settings(&[("admission.kind", "open")])),
+        1 => budget,
         2 => mars,
         1 => (1_u64..4).prop_map(move |init| window("concur", init)),
         1 => Just(thunder),

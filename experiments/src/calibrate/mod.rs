@@ -13,6 +13,7 @@ use sim::spec::Catalog;
 
 use crate::cli::Format;
 use crate::failure::Failure;
+use crate::flags::FormatArgs;
 use crate::run::cost;
 use crate::run::machine::Machine;
 use crate::run::policies::{Chosen, Row};
@@ -127,7 +128,9 @@ fn as_validation(args: &CalibrateArgs) -> ValidateArgs {
         set: args.set.clone(),
         svg: None,
         series: None,
-        format: Format::Table,
+        shown: FormatArgs {
+            format: Format::Table,
+        },
     }
 }
 

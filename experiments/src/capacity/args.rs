@@ -117,8 +117,9 @@ pub struct CapacityArgs {
     )]
     pub seed: String,
 
-    /// Draw attainment over the candidates that were tried into this file.
-    #[arg(long, value_name = "FILE")]
+    /// Draw attainment over the candidates that were tried into this file; as PNG beside it if it ends
+    /// in .svg.
+    #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
 
     /// Workload, machine, metrics and output.

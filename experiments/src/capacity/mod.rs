@@ -7,13 +7,13 @@
 
 pub mod args;
 pub mod candidates;
-pub mod figure;
+mod figure;
 pub mod print;
 pub mod search;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::Parser;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -21,8 +21,10 @@ use serde::Serialize;
 use crate::cli::{Cli, Command, RunArgs};
 use crate::estimate::Estimate;
 use crate::failure::{Exit, Failure};
+use crate::flags::pool;
 use crate::interrupt::Interrupt;
 use crate::output::{data, note};
+use crate::plot::Drawn;
 use crate::progress::Progress;
 use crate::report::RunReport;
 use crate::run::ideal::{self, Ideals};
@@ -103,10 +105,7 @@ pub fn command(args: &CapacityArgs, interrupt: &Interrupt) -> Result<(), Failure
         )));
     }
     run::warn_of_long_contexts(&plan);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(plan.threads.unwrap_or(0))
-        .build()
-        .map_err(Failure::bad_input)?;
+    let pool = pool(plan.threads)?;
     let ideals = pool.install(|| ideals(&plan, interrupt))?;
     let mut trial = Trial {
         candidates: &candidates,
@@ -139,11 +138,11 @@ pub fn command(args: &CapacityArgs, interrupt: &Interrupt) -> Result<(), Failure
         }
     }
     if let Some(path) = &args.svg {
-        let svg = figure::svg(&found, args.knob == Knob::Rate).map_err(Failure::bad_input)?;
-        std::fs::write(path, svg)
-            .with_context(|| format!("cannot write `{}`", path.display()))
-            .map_err(Failure::bad_input)?;
-        note(plan.quiet, &format!("wrote {}", path.display()));
+        let figure = figure::figure(&found, args.knob == Knob::Rate);
+        let written = Drawn::of(&figure).and_then(|drawn| drawn.write(path));
+        for path in written.map_err(Failure::bad_input)? {
+            note(plan.quiet, &format!("wrote {}", path.display()));
+        }
     }
     data(&print::print(&found, plan.format).map_err(Failure::bad_input)?)
 }

@@ -1,10 +1,8 @@
 //! Arguments of `orrery claims`.
 
-use std::path::PathBuf;
-
 use clap::{Args, ValueEnum};
 
-use crate::figure::args::FigureArgs;
+use crate::figure::args::RunsArgs;
 
 const EXAMPLES: &str = "\
 Runs the sweeps of the paper's figures (as `orrery figure paper`, in the same folder, so what is done
@@ -39,46 +37,11 @@ pub enum ClaimsFormat {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ClaimsArgs {
-    /// Folder of the figures' runs.
-    #[arg(long, default_value = "figures", value_name = "DIR")]
-    pub out: PathBuf,
-
-    /// Sessions per run, instead of the paper's 400.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub sessions: Option<String>,
-
-    /// Seeds per point, 1 to N, instead of 5.
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub seeds: Option<String>,
-
-    /// Short for --sessions 60 --seeds 2: the shape, not the numbers.
-    #[arg(long, conflicts_with_all = ["sessions", "seeds"])]
-    pub quick: bool,
+    /// The runs.
+    #[command(flatten)]
+    pub runs: RunsArgs,
 
     /// How to print the claims on stdout.
     #[arg(long, default_value = "table")]
     pub format: ClaimsFormat,
-
-    /// Threads to use; the results do not depend on it. [default: all cores]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub threads: Option<String>,
-
-    /// No progress and no notes on stderr; errors still show.
-    #[arg(long)]
-    pub quiet: bool,
-}
-
-impl ClaimsArgs {
-    /// The same, for the figures' runs.
-    pub(super) fn as_figure(&self) -> FigureArgs {
-        FigureArgs {
-            names: vec!["paper".to_owned()],
-            out: self.out.clone(),
-            sessions: self.sessions.clone(),
-            seeds: self.seeds.clone(),
-            quick: self.quick,
-            threads: self.threads.clone(),
-            quiet: self.quiet,
-        }
-    }
 }

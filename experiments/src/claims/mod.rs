@@ -82,9 +82,8 @@ pub struct Evidence {
 /// # Errors
 /// A [`Failure`] with its exit code: bad input, a failed run, an interruption.
 pub fn command(args: &ClaimsArgs, interrupt: &Interrupt) -> Result<(), Failure> {
-    let asked = args.as_figure();
-    let pool = crate::figure::pool(&asked)?;
-    let how = crate::figure::how(&asked, &pool, interrupt)?;
+    let pool = args.runs.work.pool()?;
+    let how = crate::figure::how(&args.runs, &pool, interrupt)?;
     let evidence = evidence(&how)?;
     let claims = claims(&evidence).map_err(crate::sweep::partial)?;
     let failed = evidence.failed();
@@ -94,7 +93,7 @@ pub fn command(args: &ClaimsArgs, interrupt: &Interrupt) -> Result<(), Failure> 
             exit: Exit::Partial,
             error: anyhow!(
                 "{failed} runs failed; the claims are judged without them\nhint: `{}` says why",
-                args.out.join("failed").display()
+                args.runs.out.join("failed").display()
             ),
         });
     }
@@ -102,21 +101,21 @@ pub fn command(args: &ClaimsArgs, interrupt: &Interrupt) -> Result<(), Failure> 
 }
 
 fn evidence(how: &How<'_>) -> Result<Evidence, Failure> {
-    let of = |name: &str| -> Result<Results, Failure> {
-        let recipe: &Recipe = RECIPES
-            .iter()
-            .find(|r| r.name == name)
-            .expect("it is in the list");
-        compute(recipe, 0, &recipe.parts[0], how)
+    let part = |name: &str| -> (&Recipe, usize) {
+        let recipe = RECIPES.iter().find(|r| r.name == name);
+        (recipe.expect("it is in the list"), 0)
     };
+    let results = compute(&["6", "2", "3a", "7", "8", "10", "13"].map(part), how)?;
+    let [alone, load, overload, h100, second_model, h200, ablation] =
+        <[Results; 7]>::try_from(results).expect("results of every part");
     Ok(Evidence {
-        alone: of("6")?,
-        load: of("2")?,
-        overload: of("3a")?,
-        h100: of("7")?,
-        second_model: of("8")?,
-        h200: of("10")?,
-        ablation: of("13")?,
+        load,
+        overload,
+        alone,
+        h100,
+        second_model,
+        h200,
+        ablation,
     })
 }
 

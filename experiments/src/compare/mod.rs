@@ -96,7 +96,7 @@ pub fn command(args: &CompareArgs) -> Result<(), Failure> {
         );
         note(false, &line);
     }
-    data(&print::text(&comparison, args.format).map_err(Failure::bad_input)?)?;
+    data(&print::text(&comparison, args.shown.format).map_err(Failure::bad_input)?)?;
     let limit = a.limit().or(b.limit());
     if let Some(limit) = limit {
         let line = format!("note: `{limit}` is a limit; it decides nothing");

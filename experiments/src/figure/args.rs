@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::flags::WorkArgs;
+
 const EXAMPLES: &str = "\
-A figure is a sweep and a drawing of it. NAME.svg is the drawing, NAME.csv the numbers in it with
-seeds and 95 % intervals. The runs are kept in DIR (as `orrery sweep` keeps them: stop at any time,
+A figure is a sweep and a drawing of it. NAME.svg and NAME.png are the drawing, NAME.csv the numbers in
+it with seeds and 95 % intervals. The runs are kept in DIR (as `orrery sweep` keeps them: stop at any time,
 start again), so figures share runs and a second call draws at once. The sweep of each figure is in
 DIR/sweeps/NAME.toml: change it and give it to `orrery sweep`.
 
@@ -27,6 +29,14 @@ pub struct FigureArgs {
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
 
+    /// The runs.
+    #[command(flatten)]
+    pub runs: RunsArgs,
+}
+
+/// Flags of the runs that `orrery figure` and `orrery claims` share.
+#[derive(Clone, Debug, Args)]
+pub struct RunsArgs {
     /// Folder for drawings, numbers, sweeps and runs.
     #[arg(long, default_value = "figures", value_name = "DIR")]
     pub out: PathBuf,
@@ -43,11 +53,7 @@ pub struct FigureArgs {
     #[arg(long, conflicts_with_all = ["sessions", "seeds"])]
     pub quick: bool,
 
-    /// Threads to use; the results do not depend on it. [default: all cores]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub threads: Option<String>,
-
-    /// No progress and no notes on stderr; errors still show.
-    #[arg(long)]
-    pub quiet: bool,
+    /// Threads and notes.
+    #[command(flatten)]
+    pub work: WorkArgs,
 }

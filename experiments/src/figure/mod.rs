@@ -1,31 +1,32 @@
 //! `orrery figure`: the paper's figures and ours, each a sweep and a drawing of its results.
 //!
 //! What: [`recipes`] lists them, [`results`] does the runs that are missing and reads them, `grid`
-//! and the modules beside it draw. The drawing is SVG; the numbers in it are CSV.
+//! and the modules beside it draw. The drawing is SVG and PNG; the numbers in it are CSV.
 //! Why: a figure that cannot be made again from one command is an anecdote.
 //! Limits: intervals are Student's t over seeds, 95 %; one run is one observation.
 
 pub mod args;
 pub mod drawing;
 mod grid;
+mod overhead;
 pub mod recipe;
 pub mod recipes;
 pub mod results;
 pub(crate) mod spread;
 pub(crate) mod timeline;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
 use crate::failure::{Exit, Failure, did_you_mean, nearest};
 use crate::interrupt::Interrupt;
-use crate::output::{data, note};
-use crate::plot::{self, Figure};
-use crate::run::plan;
+use crate::output::data;
+use crate::plot::{Drawn, Figure};
 use crate::sweep::{folder, partial};
-use args::FigureArgs;
+use args::{FigureArgs, RunsArgs};
 use drawing::Drawing;
 use recipe::{Part, Recipe, Shape};
 use recipes::RECIPES;
@@ -40,43 +41,33 @@ pub fn command(args: &FigureArgs, interrupt: &Interrupt) -> Result<(), Failure> 
         return data(&list());
     }
     let recipes = chosen(&args.names)?;
-    let pool = pool(args)?;
-    let how = how(args, &pool, interrupt)?;
-    let mut failed = 0;
+    let pool = args.runs.work.pool()?;
+    let how = how(&args.runs, &pool, interrupt)?;
+    let parts: Vec<(&Recipe, usize)> = recipes
+        .iter()
+        .flat_map(|recipe| recipe.kept().map(|number| (*recipe, number)))
+        .collect();
+    let mut results = compute(&parts, &how)?.into_iter();
+    let mut failed = BTreeSet::new();
     for recipe in recipes {
-        let made = make(recipe, &how)?;
-        for (name, failure) in &made.failed {
-            note(false, &format!("run `{name}` failed: {:#}", failure.error));
-        }
-        failed += made.failed.len();
-        write(&args.out, recipe.name, &made).map_err(partial)?;
-        for ending in ["svg", "csv"] {
-            let path = args.out.join(format!("{}.{ending}", recipe.name));
+        let of_recipe: Vec<Results> = results.by_ref().take(recipe.kept().count()).collect();
+        failed.extend(of_recipe.iter().flat_map(|r| r.failed.iter().cloned()));
+        let made = make(recipe, of_recipe, &how)?;
+        for path in write(&args.runs.out, recipe.name, &made).map_err(partial)? {
             data(&format!("{}\n", path.display()))?;
         }
     }
-    if failed > 0 {
+    if !failed.is_empty() {
         return Err(Failure {
             exit: Exit::Partial,
             error: anyhow!(
-                "{failed} runs failed; their points are missing from the figures\nhint: `{}` says why",
-                args.out.join("failed").display()
+                "{} runs failed; their points are missing from the figures\nhint: `{}` says why",
+                failed.len(),
+                args.runs.out.join("failed").display()
             ),
         });
     }
     Ok(())
-}
-
-/// Threads for the runs.
-///
-/// # Errors
-/// Bad input: a number of threads that cannot be.
-pub(crate) fn pool(args: &FigureArgs) -> Result<rayon::ThreadPool, Failure> {
-    let threads = plan::threads(args.threads.as_deref())?;
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .build()
-        .map_err(Failure::bad_input)
 }
 
 /// How the runs of these arguments are done.
@@ -84,7 +75,7 @@ pub(crate) fn pool(args: &FigureArgs) -> Result<rayon::ThreadPool, Failure> {
 /// # Errors
 /// Bad input: numbers that cannot be.
 pub(crate) fn how<'a>(
-    args: &'a FigureArgs,
+    args: &'a RunsArgs,
     pool: &'a rayon::ThreadPool,
     interrupt: &'a Interrupt,
 ) -> Result<How<'a>, Failure> {
@@ -109,7 +100,7 @@ pub(crate) fn how<'a>(
         out: &args.out,
         sessions,
         seeds,
-        quiet: args.quiet,
+        quiet: args.work.quiet,
         pool,
         interrupt,
     })
@@ -119,33 +110,44 @@ pub(crate) fn how<'a>(
 #[derive(Debug)]
 pub struct Made {
     /// The drawing.
-    pub svg: String,
+    pub drawn: Drawn,
     /// Its numbers.
     pub csv: String,
-    /// Runs that failed.
-    pub failed: Vec<(String, Failure)>,
 }
 
-/// Makes one figure.
+/// Makes one figure of the results of its parts, those that keep runs.
 ///
 /// # Errors
-/// As [`compute`], or a table of a run that cannot be read.
-pub fn make(recipe: &Recipe, how: &How<'_>) -> Result<Made, Failure> {
+/// A table of a run that cannot be read, or a measurement that fails.
+fn make(recipe: &Recipe, results: Vec<Results>, how: &How<'_>) -> Result<Made, Failure> {
+    let mut results = results.into_iter();
     let mut all = Drawing::default();
-    let mut failed = Vec::new();
     let mut ran = Vec::new();
     for (number, part) in recipe.parts.iter().enumerate() {
-        let results = compute(recipe, number, part, how)?;
-        let drawing = match part.shape {
-            Shape::Grid(grid) => grid::draw(&grid, &results, &|column| order(part, recipe, column)),
-            Shape::Own(draw) => draw(&results).map_err(partial)?,
+        let mut kept = || {
+            results
+                .next()
+                .expect("results of every part that keeps runs")
         };
-        let line = setting(&results);
+        let (drawing, line) = match part.shape {
+            Shape::Grid(grid) => {
+                let results = kept();
+                let order = |column: &str| order(part, recipe, column);
+                (grid::draw(&grid, &results, &order), setting(&results))
+            }
+            Shape::Own(draw) => {
+                let results = kept();
+                (draw(&results).map_err(partial)?, setting(&results))
+            }
+            Shape::Timed(time) => {
+                let timed = time(&results::grid(recipe, number, how)?, how)?;
+                (timed.drawing, timed.setting)
+            }
+        };
         if !ran.contains(&line) {
             ran.push(line);
         }
         all.absorb(drawing);
-        failed.extend(results.failed);
     }
     let csv = all.csv().map_err(partial)?;
     let figure = Figure {
@@ -154,16 +156,17 @@ pub fn make(recipe: &Recipe, how: &How<'_>) -> Result<Made, Failure> {
         columns: recipe.columns,
         panels: all.panels,
     };
-    let svg = plot::svg(&figure).map_err(partial)?;
-    Ok(Made { svg, csv, failed })
+    let drawn = Drawn::of(&figure).map_err(partial)?;
+    Ok(Made { drawn, csv })
 }
 
-fn write(out: &Path, name: &str, made: &Made) -> anyhow::Result<()> {
-    for (ending, bytes) in [("svg", &made.svg), ("csv", &made.csv)] {
-        let path = out.join(format!("{name}.{ending}"));
-        folder::whole(&path, |path| Ok(std::fs::write(path, bytes)?))?;
-    }
-    Ok(())
+/// Writes drawing and numbers; returns the files.
+fn write(out: &Path, name: &str, made: &Made) -> anyhow::Result<Vec<PathBuf>> {
+    let mut written = made.drawn.write(&out.join(format!("{name}.svg")))?;
+    let path = out.join(format!("{name}.csv"));
+    folder::whole(&path, |path| Ok(std::fs::write(path, &made.csv)?))?;
+    written.push(path);
+    Ok(written)
 }
 
 /// The values of a column as the part's sweep orders them. A policy that is a file goes by its name.

@@ -1,7 +1,9 @@
 //! What a figure is made of: sweeps, and how their results become panels.
 
 use super::drawing::Drawing;
-use super::results::Results;
+use super::results::{How, Results};
+use crate::failure::Failure;
+use crate::sweep::grid::Grid as Runs;
 
 /// A figure.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,15 @@ pub struct Recipe {
     pub policies: &'static [(&'static str, &'static str)],
 }
 
+impl Recipe {
+    /// Numbers of the parts whose runs are kept, not timed.
+    pub fn kept(&self) -> impl Iterator<Item = usize> {
+        let parts = self.parts.iter().enumerate();
+        let kept = parts.filter(|(_, part)| !matches!(part.shape, Shape::Timed(_)));
+        kept.map(|(number, _)| number)
+    }
+}
+
 /// A sweep and what to draw of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
@@ -38,6 +49,17 @@ pub enum Shape {
     Grid(Grid),
     /// Anything else.
     Own(fn(&Results) -> anyhow::Result<Drawing>),
+    /// No runs are kept: the sweep's runs are timed on this machine, now.
+    Timed(fn(&Runs, &How<'_>) -> Result<Timed, Failure>),
+}
+
+/// What a measurement on this machine comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Timed {
+    /// Panels and numbers.
+    pub drawing: Drawing,
+    /// What was run and on what, for the caption.
+    pub setting: String,
 }
 
 /// Columns of the table of runs, and where they go.

@@ -1,7 +1,7 @@
 //! The figures: a sweep from `experiments/recipes` each, and what is drawn of it.
 
 use super::recipe::{Grid, Metric, Part, Recipe, Shape};
-use super::{spread, timeline};
+use super::{overhead, spread, timeline};
 
 macro_rules! sweep {
     ($name:literal) => {
@@ -239,9 +239,27 @@ pub const RECIPES: &[Recipe] = &[
         )
     },
     Recipe {
+        title: "What scheduling costs: the time of one plan",
+        about: "time of plan() on this machine over the turns it orders, and its share of the step; measured, not simulated",
+        ..recipe(
+            "overhead",
+            3,
+            &[Part {
+                sweep: sweep!("overhead"),
+                shape: Shape::Timed(overhead::planning),
+            }],
+        )
+    },
+    Recipe {
         title: "Mechanism by mechanism on a stock engine",
-        about: "control plane, queue and retention of mars, each alone on fcfs",
-        policies: beside!["fcfs-control-plane", "fcfs-queue", "fcfs-retention"],
+        about: "control plane, smallest-first, queue and retention of mars, each alone on fcfs",
+        policies: beside![
+            "fcfs-control-plane",
+            "fcfs-kv-budget",
+            "fcfs-smallest-first",
+            "fcfs-queue",
+            "fcfs-retention",
+        ],
         ..recipe(
             "mechanisms",
             2,

@@ -1,5 +1,6 @@
 //! Runs of a figure's sweep: done if they are not there yet, then read.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,14 +8,15 @@ use anyhow::Context;
 use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader};
 use serde_json::Value;
 
-use super::recipe::{Part, Recipe};
+use super::recipe::Recipe;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::note;
 use crate::sweep::file::{Axis, Item, SweepFile};
 use crate::sweep::folder::Folder;
+use crate::sweep::grid::{self, Grid};
 use crate::sweep::table::{Row, Runs};
-use crate::sweep::{go, grid, manifests, partial};
+use crate::sweep::{go, manifests, partial};
 
 /// How figures are made.
 #[derive(Debug)]
@@ -40,56 +42,76 @@ pub struct Results {
     pub runs: Runs,
     /// Where their directories are.
     pub folder: PathBuf,
-    /// Runs that failed, with why.
-    pub failed: Vec<(String, Failure)>,
+    /// Names of the runs that failed; why was told when they did.
+    pub failed: Vec<String>,
 }
 
-/// Does what is missing of the part, and reads it all.
+/// Does what is missing of these parts, and reads it all: results in the order of the parts. Runs that
+/// parts share are done once, and no part waits for the last run of another.
 ///
 /// # Errors
 /// Bad input, an interruption, a disk that takes no more. A run's own failure is in the results.
-pub fn compute(
-    recipe: &Recipe,
-    number: usize,
-    part: &Part,
-    how: &How<'_>,
-) -> Result<Results, Failure> {
-    let file = sweep_file(recipe, number, part, how)?;
-    let mut grid = grid::grid(&file)?;
+pub fn compute(parts: &[(&Recipe, usize)], how: &How<'_>) -> Result<Vec<Results>, Failure> {
     let folder = Folder::open(how.out)?;
-    for plan in &mut grid.plans {
-        plan.out = Some(folder.runs());
+    let mut grids = Vec::new();
+    for &(recipe, number) in parts {
+        let mut grid = grid(recipe, number, how)?;
+        for plan in &mut grid.plans {
+            plan.out = Some(folder.runs());
+        }
+        grids.push(grid);
     }
-    let jobs: Vec<_> = grid.jobs.iter().collect();
+    let all = Grid::join(&grids);
+    let jobs: Vec<_> = all.jobs.iter().collect();
     let pending = how
         .pool
-        .install(|| go::pending(&grid, &jobs, &folder.runs()));
-    note(
-        how.quiet,
-        &format!(
+        .install(|| go::pending(&all, &jobs, &folder.runs()));
+    let to_do: BTreeSet<&str> = pending.jobs.iter().map(|job| &*job.name).collect();
+    for (&(recipe, number), grid) in parts.iter().zip(&grids) {
+        let before = grid.jobs.iter().filter(|j| !to_do.contains(&*j.name));
+        let line = format!(
             "figure {}: {} runs, {} finished before",
-            file.name,
-            jobs.len(),
-            pending.before
-        ),
-    );
-    let outcome = go::go(&grid, &pending, &folder, how.pool, how.quiet, how.interrupt)?;
-    let names = jobs.iter().map(|job| &*job.name);
-    let (manifests, _) = how.pool.install(|| manifests(&folder.runs(), names));
-    Ok(Results {
-        runs: Runs::of(&manifests),
-        folder: folder.runs(),
-        failed: outcome.failed,
-    })
+            part_name(recipe, number),
+            grid.jobs.len(),
+            before.count()
+        );
+        note(how.quiet, &line);
+    }
+    let outcome = go::go(&all, &pending, &folder, how.pool, how.quiet, how.interrupt)?;
+    for (name, failure) in &outcome.failed {
+        note(false, &format!("run `{name}` failed: {:#}", failure.error));
+    }
+    let results = grids.iter().map(|grid| {
+        let names = || grid.jobs.iter().map(|job| &*job.name);
+        let (manifests, _) = how.pool.install(|| manifests(&folder.runs(), names()));
+        let is_failed = |name: &&str| outcome.failed.iter().any(|(failed, _)| failed == name);
+        Results {
+            runs: Runs::of(&manifests),
+            folder: folder.runs(),
+            failed: names().filter(is_failed).map(str::to_owned).collect(),
+        }
+    });
+    Ok(results.collect())
+}
+
+/// The runs of one part.
+///
+/// # Errors
+/// Bad input: a sweep that cannot be.
+pub fn grid(recipe: &Recipe, number: usize, how: &How<'_>) -> Result<Grid, Failure> {
+    grid::grid(&sweep_file(recipe, number, how)?)
+}
+
+/// What the part's sweep is called.
+fn part_name(recipe: &Recipe, number: usize) -> String {
+    match recipe.parts.len() {
+        1 => recipe.name.to_owned(),
+        _ => format!("{}-{}", recipe.name, number + 1),
+    }
 }
 
 /// The sweep as a file that its reader can change, and with the numbers asked for.
-fn sweep_file(
-    recipe: &Recipe,
-    number: usize,
-    part: &Part,
-    how: &How<'_>,
-) -> Result<SweepFile, Failure> {
+fn sweep_file(recipe: &Recipe, number: usize, how: &How<'_>) -> Result<SweepFile, Failure> {
     let folder = how.out.join("sweeps");
     let write = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
         let path = folder.join(name);
@@ -101,11 +123,8 @@ fn sweep_file(
     for (name, text) in recipe.policies {
         write(name, text).map_err(partial)?;
     }
-    let name = match recipe.parts.len() {
-        1 => format!("{}.toml", recipe.name),
-        _ => format!("{}-{}.toml", recipe.name, number + 1),
-    };
-    let path = write(&name, part.sweep).map_err(partial)?;
+    let name = format!("{}.toml", part_name(recipe, number));
+    let path = write(&name, recipe.parts[number].sweep).map_err(partial)?;
     let mut file = SweepFile::read(&path)?;
     let seeds = how.seeds.map(|n| (1..=n).map(|seed| seed.to_string()));
     // A figure of one run, or of none, has no use for more seeds.

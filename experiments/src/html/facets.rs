@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::figure::{Panel, Series};
 use crate::estimate::Estimate;
+use crate::plot::scale::Axis;
+use crate::plot::{Mark, Panel, Point, Series, style};
 use crate::sweep::summary;
 use crate::sweep::table::{Row, Runs, text};
 
@@ -90,24 +91,25 @@ fn panels(runs: &Runs, rows: &[&Row], of_policy: &[&str]) -> Vec<Panel> {
         };
         let alpha = found.strip_prefix(column).filter(|a| !a.is_empty());
         let y = alpha.map_or_else(|| axis.to_owned(), |alpha| format!("{axis}, alpha {alpha}"));
-        let series = lines
-            .iter()
-            .map(|(name, rows)| Series {
-                name: name.clone(),
-                points: points(rows, found, factor),
-            })
-            .collect();
+        let series = lines.iter().enumerate().map(|(i, (name, rows))| Series {
+            name: name.clone(),
+            style: style::of(name, i),
+            mark: Mark::Line,
+            points: points(rows, found, factor),
+        });
+        let y = Axis::linear(y);
         panels.push(Panel {
-            y,
-            is_share,
-            series,
+            title: String::new(),
+            x: Axis::linear("rate (sessions/s)"),
+            y: if is_share { y.within(0.0, 1.04) } else { y },
+            series: series.collect(),
         });
     }
     panels
 }
 
 /// Estimates over seeds, by rate.
-fn points(rows: &[&Row], column: &str, factor: f64) -> Vec<(f64, Estimate)> {
+fn points(rows: &[&Row], column: &str, factor: f64) -> Vec<Point> {
     let mut by_rate: BTreeMap<u64, (f64, Vec<f64>)> = BTreeMap::new();
     for row in rows {
         let Some(rate) = row.get("rate_per_s").and_then(serde_json::Value::as_f64) else {
@@ -118,8 +120,13 @@ fn points(rows: &[&Row], column: &str, factor: f64) -> Vec<(f64, Estimate)> {
         let measured = row.get(column).and_then(serde_json::Value::as_f64);
         entry.1.extend(measured.map(|x| x * factor));
     }
-    by_rate
-        .into_values()
-        .map(|(rate, values)| (rate, Estimate::of(&values)))
-        .collect()
+    let point = |(rate, values): (f64, Vec<f64>)| {
+        let estimate = Estimate::of(&values);
+        Some(Point {
+            x: rate,
+            y: estimate.mean?,
+            half: estimate.half(),
+        })
+    };
+    by_rate.into_values().filter_map(point).collect()
 }

@@ -1,12 +1,11 @@
 //! `orrery report`: a sweep as one page that can be sent to somebody.
 //!
-//! What: [`facets`] makes figures of the rows, [`figure`] draws them, [`page`] is the HTML.
+//! What: [`facets`] makes figures of the rows, [`mod@crate::plot`] draws them, [`page`] is the HTML.
 //! Why: numbers travel without their setup too easily; here both are in one file.
 //! Limits: at most [`FACETS`] figures; a page with thousands of runs is long.
 
 pub mod args;
 pub mod facets;
-pub mod figure;
 pub mod page;
 
 use std::collections::BTreeMap;
@@ -18,6 +17,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::output::note;
+use crate::plot::{self, Figure};
 use crate::run::directory::Written;
 use crate::sweep::folder::whole;
 use crate::sweep::summary;
@@ -213,7 +213,14 @@ fn figures(page: &mut Page, runs: &Runs) -> anyhow::Result<()> {
         };
         page.heading(3, title);
         let label = format!("Latency, goodput and attainment over the rate: {title}");
-        page.figure(&figure::svg(&facet.panels)?, &label);
+        // The heading above it is its title.
+        let figure = Figure {
+            title: String::new(),
+            caption: Vec::new(),
+            columns: 2,
+            panels: facet.panels.clone(),
+        };
+        page.figure(&plot::svg(&figure)?, &label);
     }
     page.paragraph("Bars are 95 % intervals over seeds.");
     Ok(())

@@ -75,7 +75,7 @@ pub fn command(args: &MergeArgs) -> Result<(), Failure> {
         before: 0,
         failed: missing.len(),
     };
-    data(&summary::print(&runs, &counts, args.format).map_err(partial)?)?;
+    data(&summary::print(&runs, &counts, args.shown.format).map_err(partial)?)?;
     note(
         args.quiet,
         &format!(

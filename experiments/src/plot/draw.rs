@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use anyhow::anyhow;
 use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
 use super::legend::Legend;
+use super::scale::Span;
 use super::style::{Marker, Style};
 use super::{Figure, Mark, Panel, Point, Series};
 
@@ -25,7 +25,7 @@ const PANEL_HEIGHT: u32 = 330;
 const CAP: i32 = 4;
 
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Chart<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<Span, Span>>;
 
 pub(super) fn refused(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("cannot draw the figure: {error}")
@@ -89,20 +89,24 @@ fn reach(panel: &Panel) -> (f64, f64) {
 fn draw(panel: &Panel, area: &Area<'_>) -> anyhow::Result<()> {
     let (x0, x1) = panel.x.range(values(panel, |p| [p.x, p.x]));
     let (y0, y1) = reach(panel);
-    let mut chart = ChartBuilder::on(area)
+    let mut builder = ChartBuilder::on(area);
+    builder
         .margin(12)
         .margin_right(24)
-        .caption(&panel.title, (FONT, 17))
         .x_label_area_size(46)
-        .y_label_area_size(66)
-        .build_cartesian_2d(x0..x1, y0..y1)
+        .y_label_area_size(66);
+    if !panel.title.is_empty() {
+        builder.caption(&panel.title, (FONT, 17));
+    }
+    let mut chart = builder
+        .build_cartesian_2d(panel.x.span((x0, x1)), panel.y.span((y0, y1)))
         .map_err(refused)?;
     chart
         .configure_mesh()
         .x_desc(&panel.x.label)
         .y_desc(&panel.y.label)
-        .x_labels(panel.x.ticks((x0, x1)))
-        .y_labels(panel.y.ticks((y0, y1)))
+        .x_labels(panel.x.ticks())
+        .y_labels(panel.y.ticks())
         .axis_desc_style((FONT, 14))
         .label_style((FONT, 13))
         .light_line_style(TRANSPARENT)
@@ -137,6 +141,11 @@ fn draw(panel: &Panel, area: &Area<'_>) -> anyhow::Result<()> {
             }
             Mark::Curve => plot.line(&plot.pixels(series), series.style)?,
             Mark::Steps => plot.line(&steps(&plot.pixels(series)), series.style)?,
+            Mark::Dots => {
+                for at in plot.pixels(series) {
+                    dot(&plot.area(), series.style, at)?;
+                }
+            }
         }
     }
     Ok(())
@@ -291,6 +300,12 @@ pub(super) fn line(area: &Area<'_>, corners: &[(i32, i32)], style: Style) -> any
     .map_err(refused)
 }
 
+/// One of many points.
+pub(super) fn dot(area: &Area<'_>, style: Style, at: (i32, i32)) -> anyhow::Result<()> {
+    area.draw(&Circle::new(at, 3, rgb(style).mix(0.5).filled()))
+        .map_err(refused)
+}
+
 /// A marker around this pixel.
 pub(super) fn marker(area: &Area<'_>, style: Style, at: (i32, i32)) -> anyhow::Result<()> {
     let (x, y) = at;
@@ -366,7 +381,7 @@ mod tests {
 
     #[test]
     fn every_series_title_and_axis_is_named_once_per_place() {
-        for mark in [Mark::Line, Mark::Curve, Mark::Steps, Mark::Bars] {
+        for mark in [Mark::Line, Mark::Curve, Mark::Steps, Mark::Bars, Mark::Dots] {
             let text = svg(&figure(mark)).unwrap();
             assert_eq!(text.matches("mean latency, s").count(), 3, "{mark:?}");
             // One legend for all panels.

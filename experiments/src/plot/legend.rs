@@ -4,7 +4,7 @@ use plotters::element::Text;
 use plotters::prelude::{Color as _, IntoFont as _, IntoTextStyle, Rectangle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::draw::{Area, FONT, line, marker, refused, rgb};
+use super::draw::{Area, FONT, dot, line, marker, refused, rgb};
 use super::style::Style;
 use super::{Figure, Mark};
 
@@ -93,7 +93,15 @@ impl Legend {
     pub(super) fn height(&self) -> u32 {
         let captions = u32::try_from(self.caption.len()).unwrap_or(u32::MAX);
         let rows = self.entries.last().map_or(0, |e| e.row + 1);
-        TITLE_HEIGHT + LINE_HEIGHT * (captions + rows) + 12
+        self.title_height() + LINE_HEIGHT * (captions + rows) + 12
+    }
+
+    fn title_height(&self) -> u32 {
+        if self.title.is_empty() {
+            0
+        } else {
+            TITLE_HEIGHT
+        }
     }
 
     pub(super) fn draw(&self, area: &Area<'_>) -> anyhow::Result<()> {
@@ -102,7 +110,7 @@ impl Legend {
         let small = (FONT, 14).into_font().into_text_style(area).pos(anchor);
         let title = Text::new(self.title.clone(), (LEFT, 18), large);
         area.draw(&title).map_err(refused)?;
-        let mut y = i32::try_from(TITLE_HEIGHT)? + 10;
+        let mut y = i32::try_from(self.title_height())? + 10;
         let step = i32::try_from(LINE_HEIGHT)?;
         for caption in &self.caption {
             let text = Text::new(caption.clone(), (LEFT, y), small.clone());
@@ -112,15 +120,20 @@ impl Legend {
         y += 2;
         for entry in &self.entries {
             let (x, y) = (LEFT + entry.x, y + step * i32::try_from(entry.row)?);
-            if entry.mark == Mark::Bars {
-                let corners = [(x + 12, y - 6), (x + SAMPLE - 8, y + 6)];
-                let swatch = Rectangle::new(corners, rgb(entry.style).mix(0.85).filled());
-                area.draw(&swatch).map_err(refused)?;
-            } else {
-                line(area, &[(x, y), (x + SAMPLE, y)], entry.style)?;
+            let middle = (x + SAMPLE / 2, y);
+            match entry.mark {
+                Mark::Bars => {
+                    let corners = [(x + 12, y - 6), (x + SAMPLE - 8, y + 6)];
+                    let swatch = Rectangle::new(corners, rgb(entry.style).mix(0.85).filled());
+                    area.draw(&swatch).map_err(refused)?;
+                }
+                Mark::Dots => dot(area, entry.style, middle)?,
+                Mark::Line | Mark::Curve | Mark::Steps => {
+                    line(area, &[(x, y), (x + SAMPLE, y)], entry.style)?;
+                }
             }
             if entry.mark == Mark::Line {
-                marker(area, entry.style, (x + SAMPLE / 2, y))?;
+                marker(area, entry.style, middle)?;
             }
             let name = Text::new(entry.name.clone(), (x + SAMPLE + 8, y), small.clone());
             area.draw(&name).map_err(refused)?;

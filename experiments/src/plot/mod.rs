@@ -1,13 +1,16 @@
-//! Figures: panels in a grid under one legend, as SVG text.
+//! Figures: panels in a grid under one legend, as SVG text and as PNG.
 //!
-//! What: a [`Figure`] says what is to be seen, in numbers and words; [`svg`] draws it. [`style`] gives
-//! every policy its own colour, dash and marker, the same in all figures.
+//! What: a [`Figure`] says what is to be seen, in numbers and words; [`svg`] draws it, [`png()`] renders
+//! that, [`Drawn`] is both with their files. [`style`] gives every policy its own colour, dash and marker,
+//! the same in all figures. Every command that draws, draws here.
 //! Why: a reader who has learned one figure can read them all, also in a black-and-white print.
-//! Limits: lines with markers and intervals, bare lines, and bars; axes are linear, logarithmic or of
-//! named categories.
+//! Limits: lines with markers and intervals, bare lines, bars, and dots; axes are linear, logarithmic or
+//! of named categories.
 
 mod draw;
+mod drawn;
 mod legend;
+pub mod png;
 pub mod scale;
 pub mod style;
 
@@ -15,11 +18,13 @@ use scale::Axis;
 use style::Style;
 
 pub use draw::svg;
+pub use drawn::Drawn;
+pub use png::png;
 
 /// What a whole figure shows.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// The first line above the panels.
+    /// The first line above the panels; none where it is empty.
     pub title: String,
     /// Under the title: what was run, with how many seeds, what the bars are. Long lines are broken.
     pub caption: Vec<String>,
@@ -32,7 +37,7 @@ pub struct Figure {
 /// One plot with its axes.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// Above the plot.
+    /// Above the plot; nothing where it is empty.
     pub title: String,
     /// To the right.
     pub x: Axis,
@@ -66,6 +71,8 @@ pub enum Mark {
     Steps,
     /// A bar from the axis, side by side with the other series of the panel.
     Bars,
+    /// A dot each, see-through: where many lie on each other it is dark.
+    Dots,
 }
 
 /// A value with its interval.

@@ -1,5 +1,11 @@
 //! Axes: where a value lies and what the ticks say.
 
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::coord::types::RangedCoordf64;
+use plotters::prelude::Ranged;
+
 /// What an axis shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
@@ -96,17 +102,19 @@ impl Axis {
         (if low < 0.0 { low - room } else { 0.0 }, high + room)
     }
 
-    /// How many ticks to ask for, on an axis with these ends.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a handful of decades"
-    )]
-    pub(super) fn ticks(&self, (low, high): (f64, f64)) -> usize {
+    /// How many ticks to ask for; a logarithmic axis has its own.
+    pub(super) fn ticks(&self) -> usize {
         match &self.scale {
-            Scale::Linear => 6,
-            Scale::Log => (high - low).abs() as usize + 1,
+            Scale::Linear | Scale::Log => 6,
             Scale::Names(names) => 2 * names.len() + 1,
+        }
+    }
+
+    /// The axis between these ends, for the drawing library.
+    pub(super) fn span(&self, (low, high): (f64, f64)) -> Span {
+        Span {
+            even: (low..high).into(),
+            ticks: (self.scale == Scale::Log).then(|| decades(low, high)),
         }
     }
 
@@ -121,13 +129,57 @@ impl Axis {
         let is_whole = (place - whole).abs() < 1e-6;
         match &self.scale {
             Scale::Linear => number(place),
-            Scale::Log if is_whole => number(10_f64.powf(whole)),
+            Scale::Log => number(10_f64.powf(place)),
             Scale::Names(names) if is_whole && whole >= 0.0 => {
                 names.get(whole as usize).cloned().unwrap_or_default()
             }
-            _ => String::new(),
+            Scale::Names(_) => String::new(),
         }
     }
+}
+
+/// An axis with ends. Places are even along it; the ticks of a logarithmic one are not.
+pub(super) struct Span {
+    even: RangedCoordf64,
+    /// Where ticks stand; `None`: where the library puts them.
+    ticks: Option<Vec<f64>>,
+}
+
+impl Ranged for Span {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, place: &f64, pixels: (i32, i32)) -> i32 {
+        self.even.map(place, pixels)
+    }
+
+    fn key_points<H: KeyPointHint>(&self, hint: H) -> Vec<f64> {
+        let wanted = || self.even.key_points(hint);
+        self.ticks.clone().unwrap_or_else(wanted)
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.even.range()
+    }
+}
+
+/// Ticks between two places of a logarithmic axis: every power of ten, or every second of many; with few
+/// of them also their double and fivefold.
+fn decades(low: f64, high: f64) -> Vec<f64> {
+    let steps: &[f64] = if high - low > 2.0 {
+        &[1.0]
+    } else {
+        &[1.0, 2.0, 5.0]
+    };
+    let stride = if high - low > 8.0 { 2.0 } else { 1.0 };
+    let mut ticks = Vec::new();
+    let mut decade = low.floor();
+    while decade <= high {
+        let within = steps.iter().map(|step| decade + step.log10());
+        ticks.extend(within.filter(|tick| (low..=high).contains(tick)));
+        decade += stride;
+    }
+    ticks
 }
 
 /// A number as an axis shows it: without the noise of binary fractions, thousands and up by letter.
@@ -164,9 +216,24 @@ mod tests {
         assert_eq!(axis.range([10.0].into_iter()), (1.0, 2.0));
         assert_eq!(axis.place(0.0), None);
         assert_eq!(
-            [-1.0, 0.0, 0.5, 4.0].map(|p| axis.tick(p)),
-            ["0.1", "1", "", "10k"]
+            [-3.0, -1.0, 0.0, 50_f64.log10(), 4.0, 6.0].map(|p| axis.tick(p)),
+            ["0.001", "0.1", "1", "50", "10k", "1M"]
         );
+    }
+
+    #[test]
+    fn a_short_logarithmic_axis_has_ticks_within_its_decades() {
+        let shown = |low: f64, high: f64| -> Vec<String> {
+            let places = decades(low, high);
+            places.iter().map(|p| Axis::log("x").tick(*p)).collect()
+        };
+        assert_eq!(
+            shown(1.0, 3.0),
+            ["10", "20", "50", "100", "200", "500", "1000"]
+        );
+        assert_eq!(shown(30_f64.log10(), 2.0), ["50", "100"]);
+        assert_eq!(shown(0.0, 3.0), ["1", "10", "100", "1000"]);
+        assert_eq!(decades(0.0, 9.0), [0.0, 2.0, 4.0, 6.0, 8.0]);
     }
 
     #[test]

@@ -35,6 +35,7 @@ pub use plan::Plan;
 
 use crate::cli::RunArgs;
 use crate::failure::{Exit, Failure};
+use crate::flags::pool;
 use crate::interrupt::Interrupt;
 use crate::output::{data, note};
 use crate::progress::Progress;
@@ -122,10 +123,7 @@ pub fn execute(plan: &Plan, interrupt: &Interrupt) -> Result<Vec<Result<Done, Fa
     if let Some(out) = &plan.out {
         directory::prepare(out).map_err(Failure::bad_input)?;
     }
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(plan.threads.unwrap_or(0))
-        .build()
-        .map_err(Failure::bad_input)?;
+    let pool = pool(plan.threads)?;
     let cases = cases(plan);
     let orders: Vec<Vec<u32>> = plan.seeds.iter().map(|&seed| plan.order(seed)).collect();
     let mut offered = vec![false; plan.workload.sessions.len()];

@@ -177,9 +177,9 @@ impl Plan {
             tolerance: settings.alpha1_tolerance,
             out: Some(args.out.clone()),
             perfetto: args.perfetto.wanted()?,
-            format: common.format,
-            threads: threads(common.threads.as_deref())?,
-            quiet: common.quiet,
+            format: common.shown.format,
+            threads: common.work.threads()?,
+            quiet: common.work.quiet,
         };
         plan.check_clock()?;
         Ok(plan)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::Format;
+use crate::flags::{FormatArgs, WorkArgs};
 
 const SWEEP_EXAMPLES: &str = "\
 The file: every flag of `orrery run` is a key (dashes become underscores), with one value or a list;
@@ -65,17 +65,13 @@ pub struct SweepArgs {
     #[arg(long)]
     pub dry_run: bool,
 
-    /// How to print the results on stdout: means over seeds, all of it, or the rows of runs.csv.
-    #[arg(long, default_value = "table")]
-    pub format: Format,
+    /// How results are printed.
+    #[command(flatten)]
+    pub shown: FormatArgs,
 
-    /// Threads to use; the results do not depend on it. [default: all cores]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub threads: Option<String>,
-
-    /// No progress and no notes on stderr; errors still show.
-    #[arg(long)]
-    pub quiet: bool,
+    /// Threads and notes.
+    #[command(flatten)]
+    pub work: WorkArgs,
 }
 
 const MERGE_EXAMPLES: &str = "\
@@ -101,9 +97,9 @@ pub struct MergeArgs {
     #[arg(short, long, value_name = "DIR")]
     pub out: PathBuf,
 
-    /// How to print the results on stdout: means over seeds, all of it, or the rows of runs.csv.
-    #[arg(long, default_value = "table")]
-    pub format: Format,
+    /// How results are printed.
+    #[command(flatten)]
+    pub shown: FormatArgs,
 
     /// No notes on stderr; errors still show.
     #[arg(long)]

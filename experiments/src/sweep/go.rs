@@ -1,13 +1,13 @@
 //! Doing the runs of a sweep that are not done yet.
 //!
-//! How: threads take the next run in the file's order; a run that fails is written down and stops no
+//! How: threads take the next run, the slowest policy's first (`queue`); a run that fails is written down and stops no
 //! other. A full disk stops the sweep, since every later run would fail the same way.
 //! Limits: an interrupted run starts from its beginning the next time.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, anyhow};
@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::folder::{Folder, Took, finished};
 use super::grid::{Grid, Job};
 use super::ideals::{self, Subject};
+use super::queue::{self, Queue};
 use crate::failure::{Exit, Failure, render};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -127,6 +128,7 @@ pub fn go(
         progress: &progress,
         interrupt,
         stop: AtomicBool::new(false),
+        queue: Mutex::new(Queue::of(grid, &pending.jobs)),
         outcome: Mutex::new(Outcome {
             before: pending.before,
             broken: pending.broken.len(),
@@ -134,9 +136,8 @@ pub fn go(
         }),
         stopped_by: Mutex::new(None),
     };
-    let next = AtomicUsize::new(0);
     pool.broadcast(|_| {
-        while let Some(job) = pending.jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(job) = state.next() {
             if interrupt.is_set() || state.stop.load(Ordering::Relaxed) {
                 break;
             }
@@ -218,11 +219,17 @@ struct State<'a> {
     progress: &'a Progress,
     interrupt: &'a Interrupt,
     stop: AtomicBool,
+    queue: Mutex<Queue<'a>>,
     outcome: Mutex<Outcome>,
     stopped_by: Mutex<Option<Failure>>,
 }
 
-impl State<'_> {
+impl<'a> State<'a> {
+    fn next(&self) -> Option<&'a Job> {
+        let queue = self.queue.lock();
+        queue.unwrap_or_else(PoisonError::into_inner).next()
+    }
+
     fn job(&self, job: &Job) {
         let result = self.run(job);
         if self.interrupt.is_set() && result.is_err() {
@@ -242,6 +249,15 @@ impl State<'_> {
                 error: result.err().map_or(error, |failure| failure.error),
             });
             return;
+        }
+        if let Ok(Took {
+            sim_wall_s: Some(seconds),
+            ..
+        }) = &result
+        {
+            let queue = self.queue.lock();
+            let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+            queue.took(queue::policy(self.grid, job), *seconds);
         }
         self.progress.run_done();
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);

@@ -48,6 +48,36 @@ pub struct Job {
     pub digest: blake3::Hash,
 }
 
+impl Grid {
+    /// The runs of several grids, each once: what they share is in the first that has it.
+    pub fn join(grids: &[Self]) -> Self {
+        let mut joined = Self {
+            plans: Vec::new(),
+            jobs: Vec::new(),
+            repeated: 0,
+            skipped: 0,
+        };
+        let mut seen = BTreeSet::new();
+        for grid in grids {
+            let before = joined.plans.len();
+            joined.plans.extend(grid.plans.iter().cloned());
+            joined.repeated += grid.repeated;
+            joined.skipped += grid.skipped;
+            for job in &grid.jobs {
+                if seen.insert(*job.digest.as_bytes()) {
+                    joined.jobs.push(Job {
+                        plan: before + job.plan,
+                        ..job.clone()
+                    });
+                } else {
+                    joined.repeated += 1;
+                }
+            }
+        }
+        joined
+    }
+}
+
 /// All runs of the file.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ pub mod folder;
 pub mod go;
 pub mod grid;
 pub mod ideals;
+mod queue;
 pub mod shard;
 pub mod summary;
 pub mod table;
@@ -28,7 +29,6 @@ use serde_json::{Value, json};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{data, note};
-use crate::run::plan;
 use args::SweepArgs;
 use file::SweepFile;
 use folder::Folder;
@@ -43,7 +43,7 @@ use table::Runs;
 /// A [`Failure`] with its exit code: bad input, a failed run, an interruption.
 pub fn command(args: &SweepArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let shard = args.shard.as_deref().map(Shard::parse).transpose()?;
-    let threads = plan::threads(args.threads.as_deref())?;
+    let pool = args.work.pool()?;
     let file = SweepFile::read(&args.file)?;
     let mut grid = grid::grid(&file)?;
     let out = args
@@ -58,12 +58,8 @@ pub fn command(args: &SweepArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         Some(shard) => jobs.into_iter().filter(|j| shard.has(&j.digest)).collect(),
         None => jobs,
     };
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads.unwrap_or(0))
-        .build()
-        .map_err(Failure::bad_input)?;
     if args.dry_run {
-        let how = (pool.current_num_threads(), args.format);
+        let how = (pool.current_num_threads(), args.shown.format);
         return data(&dry::print(&file.name, &grid, &jobs, &out, how, interrupt)?);
     }
     let folder = Folder::open(&out)?;
@@ -73,10 +69,13 @@ pub fn command(args: &SweepArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         .map_err(partial)?;
     let pending = pool.install(|| go::pending(&grid, &jobs, &folder.runs()));
     for (name, why) in &pending.broken {
-        note(args.quiet, &format!("`{name}` is done again: {why:#}"));
+        note(args.work.quiet, &format!("`{name}` is done again: {why:#}"));
     }
-    note(args.quiet, &begins(&file, &grid, &jobs, &pending, shard));
-    let outcome = go::go(&grid, &pending, &folder, &pool, args.quiet, interrupt)?;
+    note(
+        args.work.quiet,
+        &begins(&file, &grid, &jobs, &pending, shard),
+    );
+    let outcome = go::go(&grid, &pending, &folder, &pool, args.work.quiet, interrupt)?;
     let manifests = pool.install(|| manifests(&folder.runs(), jobs.iter().map(|j| &*j.name)));
     let (manifests, _missing) = manifests;
     let runs = Runs::of(&manifests);
@@ -87,9 +86,9 @@ pub fn command(args: &SweepArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         before: outcome.before,
         failed: outcome.failed.len(),
     };
-    data(&summary::print(&runs, &counts, args.format).map_err(partial)?)?;
+    data(&summary::print(&runs, &counts, args.shown.format).map_err(partial)?)?;
     note(
-        args.quiet,
+        args.work.quiet,
         &format!(
             "{} runs done, {} before, {} failed; a row each in `{}`",
             counts.done,

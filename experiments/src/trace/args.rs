@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::cli::Format;
+use crate::flags::FormatArgs;
 
 const EXAMPLES: &str = "\
 A TRACE is a bundled workload (`orrery workloads list`), a trace file (plain or zstd, traces/FORMAT.md)
@@ -170,12 +170,12 @@ pub struct StatsArgs {
     #[arg(required = true, value_name = "TRACE")]
     pub traces: Vec<String>,
 
-    /// How to print them on stdout.
-    #[arg(long, default_value = "table")]
-    pub format: Format,
+    /// How results are printed.
+    #[command(flatten)]
+    pub shown: FormatArgs,
 
-    /// Draw the distributions, one line per trace, into this SVG file.
-    #[arg(long, value_name = "FILE")]
+    /// Draw the distributions, one line per trace, into this SVG file; as PNG beside it if it ends in .svg.
+    #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
 
     /// What to do about a line that cannot be read.

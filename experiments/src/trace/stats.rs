@@ -1,8 +1,5 @@
 //! `orrery trace stats`.
 
-use std::fs;
-
-use anyhow::Context;
 use traces::stats::Stats;
 
 use super::args::StatsArgs;
@@ -11,6 +8,7 @@ use super::input::Input;
 use super::{figure, generate, print};
 use crate::failure::Failure;
 use crate::output::data;
+use crate::plot::Drawn;
 
 /// Describes each trace, and draws them all into one figure if that is wanted.
 ///
@@ -34,10 +32,8 @@ pub(super) fn command(args: &StatsArgs) -> Result<(), Failure> {
         }
     }
     if let Some(path) = &args.svg {
-        let text = figure::svg(&drawn).map_err(Failure::bad_input)?;
-        fs::write(path, text)
-            .with_context(|| format!("cannot write `{}`", path.display()))
-            .map_err(Failure::bad_input)?;
+        let drawn = figure::figure(&drawn).and_then(|figure| Drawn::of(&figure)?.write(path));
+        drawn.map_err(Failure::bad_input)?;
     }
-    data(&print::print(&described, args.format).map_err(Failure::bad_input)?)
+    data(&print::print(&described, args.shown.format).map_err(Failure::bad_input)?)
 }

@@ -15,6 +15,7 @@ use sim::fidelity::{Comparison, Replay, Request, Timing, replay};
 use units::Nanos;
 
 use crate::failure::Failure;
+use crate::plot::Drawn;
 use crate::run::cost;
 use crate::run::machine::Machine;
 use crate::run::policies::{self, Chosen, Row};
@@ -51,13 +52,13 @@ pub fn validate(args: &ValidateArgs) -> Result<(), Failure> {
         crate::output::note(false, &format!("note: {line}"));
     }
     if let Some(file) = &args.svg {
-        let svg = figure::scatter(&validated)?;
-        write(file, &svg)?;
+        let drawn = figure::figure(&validated).and_then(|figure| Drawn::of(&figure)?.write(file));
+        drawn.map_err(Failure::bad_input)?;
     }
     if let Some(file) = &args.series {
         write(file, &series(&validated))?;
     }
-    crate::output::data(&print::print(&validated, args.format)?)
+    crate::output::data(&print::print(&validated, args.shown.format)?)
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), Failure> {

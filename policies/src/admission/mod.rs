@@ -1,12 +1,14 @@
 //! Who may enter.
 
 mod concur;
+mod kv_budget;
 mod mars_window;
 mod open;
 mod srpt_oracle;
 mod thunder_agent;
 
 pub use concur::{Concur, ConcurSettings};
+pub use kv_budget::{First, KvBudget, KvBudgetSettings};
 pub use mars_window::{MarsWindow, MarsWindowSettings, Runs, Tail};
 pub use open::Open;
 pub use srpt_oracle::{SrptAdmission, SrptAdmissionSettings};
@@ -27,6 +29,8 @@ pub enum AdmissionSpec {
     Concur(ConcurSettings),
     /// ThunderAgent: pausing and resuming programs.
     ThunderAgent(ThunderAgentSettings),
+    /// No window: whoever fits the free KV, smallest or oldest first.
+    KvBudget(KvBudgetSettings),
     /// An oracle: the shortest remaining work that fits.
     SrptOracle(SrptAdmissionSettings),
 }
@@ -42,6 +46,7 @@ impl AdmissionSpec {
             Self::MarsWindow(settings) => Box::new(MarsWindow::new(settings.clone())?),
             Self::Concur(settings) => Box::new(Concur::new(settings.clone())?),
             Self::ThunderAgent(settings) => Box::new(ThunderAgent::new(settings)?),
+            Self::KvBudget(settings) => Box::new(KvBudget::new(settings.clone())?),
             Self::SrptOracle(settings) => Box::new(SrptAdmission::new(settings.clone())?),
         })
     }

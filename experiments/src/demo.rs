@@ -4,8 +4,6 @@
 //! per second, so the list steps over the knee, where policies part.
 //! Limits: one seed and an even spacing of arrivals; the curves have no confidence intervals.
 
-pub(crate) mod figure;
-
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,9 +15,10 @@ use crate::cli::{Cli, Command, DemoArgs, Format, RunArgs};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{data, note, table};
+use crate::plot::scale::Axis;
+use crate::plot::{Drawn, Figure, Mark, Panel, Point, Series, style};
 use crate::report::{self, RunReport};
 use crate::run::{self, Plan};
-use figure::{Panel, Series};
 
 /// Sessions per second: below, at and beyond the knee.
 const RATES: &str = "0.02,0.04,0.06,0.07,0.08,0.1,0.15,0.2";
@@ -32,7 +31,7 @@ const SESSIONS: &str = "200";
 /// A [`Failure`] with its exit code, as of `orrery run`.
 pub fn demo(args: &DemoArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let plan = Plan {
-        threads: run::plan::threads(args.threads.as_deref())?,
+        threads: args.work.threads()?,
         ..Plan::new(&run_args(args))?
     };
     let names: Vec<&str> = plan.policies.iter().map(|p| p.name.as_str()).collect();
@@ -56,11 +55,14 @@ pub fn demo(args: &DemoArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let write = || -> anyhow::Result<(PathBuf, PathBuf)> {
         let csv = report::print(&reports, Format::Csv, plan.tolerance)?;
         let csv = write(&args.out, "goodput.csv", &csv)?;
-        let svg = write(
-            &args.out,
-            "goodput.svg",
-            &figure::svg(&setting, &panels(&reports))?,
-        )?;
+        let figure = Figure {
+            title: format!("{} over the offered load", names.join(" and ")),
+            caption: vec![setting],
+            columns: 2,
+            panels: panels(&reports).into(),
+        };
+        let svg = args.out.join("goodput.svg");
+        Drawn::of(&figure)?.write(&svg)?;
         Ok((svg, csv))
     };
     let (svg, csv) = write().map_err(|error| Failure {
@@ -73,7 +75,7 @@ pub fn demo(args: &DemoArgs, interrupt: &Interrupt) -> Result<(), Failure> {
         "\nGoodput(3): sessions per second that take at most 3 times as long as alone on the \
          machine; attainment(3) is\ntheir share of those offered. {SESSIONS} sessions per run, one \
          seed; the token counts are recorded, the tool times\ndrawn from fits (`orrery workloads \
-         list`).\n\nfigure: {}\ndata:   {}\nruns:   {}/*/ (manifest.json, Parquet)\n\nNext:\n  \
+         list`).\n\nfigure: {} (and .png)\ndata:   {}\nruns:   {}/*/ (manifest.json, Parquet)\n\nNext:\n  \
          orrery run --rate 0.06,0.08 --seed 1,2,3    other draws\n  \
          orrery policies explain mars                what it does, rule by rule\n  \
          orrery run --help                           your own policy, trace, GPU\n",
@@ -95,7 +97,7 @@ fn run_args(args: &DemoArgs) -> RunArgs {
     };
     let mut run = *run;
     run.out.clone_from(&args.out);
-    run.common.quiet = args.quiet;
+    run.common.work.quiet = args.work.quiet;
     run
 }
 
@@ -147,34 +149,36 @@ fn at_three(values: &report::ByAlpha) -> Option<f64> {
 }
 
 fn panels(reports: &[RunReport]) -> [Panel; 2] {
-    let series = |value: &dyn Fn(&RunReport) -> Option<f64>| {
-        let mut all: Vec<Series> = Vec::new();
+    let panel = |title: &str, y: &str, value: &dyn Fn(&RunReport) -> Option<f64>| {
+        let mut series: Vec<Series> = Vec::new();
         for report in reports {
             let Some(y) = value(report) else { continue };
-            let point = (report.rate_per_s, y);
-            match all.iter_mut().find(|s| s.name == report.policy) {
-                Some(series) => series.points.push(point),
-                None => all.push(Series {
+            let point = Point::new(report.rate_per_s, y);
+            match series.iter_mut().find(|s| s.name == report.policy) {
+                Some(known) => known.points.push(point),
+                None => series.push(Series {
                     name: report.policy.clone(),
+                    style: style::of(&report.policy, series.len()),
+                    mark: Mark::Line,
                     points: vec![point],
                 }),
             }
         }
-        all
+        Panel {
+            title: title.to_owned(),
+            x: Axis::linear("offered load (sessions/s)"),
+            y: Axis::linear(y),
+            series,
+        }
     };
-    let rate = "offered load (sessions/s)";
     [
-        Panel {
-            title: "Sessions in time (at most 3 x alone)",
-            x: rate,
-            y: "goodput(3) (sessions/s)",
-            series: series(&|r| at_three(&r.goodput_per_s)),
-        },
-        Panel {
-            title: "Mean session latency",
-            x: rate,
-            y: "mean latency (s)",
-            series: series(&|r| r.latency_s.mean),
-        },
+        panel(
+            "Sessions in time (at most 3 x alone)",
+            "goodput(3) (sessions/s)",
+            &|r| at_three(&r.goodput_per_s),
+        ),
+        panel("Mean session latency", "mean latency (s)", &|r| {
+            r.latency_s.mean
+        }),
     ]
 }
