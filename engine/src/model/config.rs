@@ -143,6 +143,22 @@ impl ModelConfig {
         (0..self.head_dim / 2).map(frequency).collect()
     }
 
+    /// Numbers that a model of this shape has, a shared matrix counted once. All its layers are taken to
+    /// have experts, if it has any.
+    pub fn parameters(&self) -> u64 {
+        let (query, key) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
+        let dense = |ff: usize| 3 * ff * self.hidden;
+        let ffn = match &self.moe {
+            None => dense(self.ff),
+            Some(moe) => moe.experts * (self.hidden + dense(moe.ff)),
+        };
+        let bias = if self.qkv_bias { query + 2 * key } else { 0 };
+        let norms = 2 * self.hidden + if self.qk_norm { 2 * self.head_dim } else { 0 };
+        let layer = 2 * (query + key) * self.hidden + ffn + bias + norms;
+        let ends = if self.tied { 1 } else { 2 } * self.vocabulary * self.hidden;
+        (ends + self.hidden + self.layers * layer) as u64
+    }
+
     /// Query heads that read one KV head.
     pub fn group(&self) -> usize {
         self.heads / self.kv_heads

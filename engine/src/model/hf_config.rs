@@ -193,16 +193,21 @@ impl<'a> Fields<'a> {
 
 /// The scaling of Llama 3.1: short waves stay, long ones stretch by `factor`, between it goes smoothly.
 /// Source: `_compute_llama3_parameters` in transformers, which follows Meta's own code.
-struct Llama3 {
-    factor: f32,
-    low: f32,
-    high: f32,
-    trained: f32,
+pub(super) struct Llama3 {
+    /// By how much the longest waves are stretched.
+    pub(super) factor: f32,
+    /// Waves longer than `trained / low` stretch by all of it.
+    pub(super) low: f32,
+    /// Waves shorter than `trained / high` stay.
+    pub(super) high: f32,
+    /// Context that the model was first trained for, tokens.
+    pub(super) trained: f32,
 }
 
 impl Llama3 {
     #[expect(clippy::cast_precision_loss, reason = "widths of heads are small")]
-    fn factors(&self, theta: f32, head_dim: usize) -> Vec<f32> {
+    /// Divisor of each rotary frequency, `[head_dim / 2]`.
+    pub(super) fn factors(&self, theta: f32, head_dim: usize) -> Vec<f32> {
         let of_pair = |i: usize| {
             let wave = TAU * theta.powf(2.0 * i as f32 / head_dim as f32);
             if wave < self.trained / self.high {

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::LoadError;
-use super::random::{PRESETS, Storage, preset, random};
+use super::presets::{PRESETS, preset};
+use super::random::{Storage, random};
 use super::weights::Weights;
 use super::{gguf, safetensors};
 
@@ -43,7 +44,8 @@ impl Weights {
     }
 
     /// Loads a model, or makes one: `random:SHAPE` or `random:SHAPE:SEED` has random weights
-    /// ([`preset`] lists the shapes), everything else is a path.
+    /// ([`preset`] lists the shapes), everything else is a path. Random matrices of more than a billion
+    /// parameters are stored as brain floats.
     ///
     /// # Errors
     /// As [`Weights::load`]; and for a shape or seed that is none.
@@ -61,7 +63,9 @@ impl Weights {
         let Ok(seed) = seed.parse() else {
             return bad("seed", seed, "a number from 0 to 2^64 - 1");
         };
-        Ok(random(&config, seed, Storage::F32))
+        let large = config.parameters() > 1_000_000_000;
+        let storage = if large { Storage::Bf16 } else { Storage::F32 };
+        Ok(random(&config, seed, storage))
     }
 
     fn load_folder(path: &Path) -> Result<Self, LoadError> {

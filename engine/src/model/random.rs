@@ -10,7 +10,7 @@ use half::bf16;
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
 
-use super::config::{ModelConfig, Moe};
+use super::config::ModelConfig;
 use super::weights::{Ffn, FfnDense, Layer, Matrix, Values, Weights};
 
 /// How random matrices are stored.
@@ -113,109 +113,10 @@ impl Draw {
     }
 }
 
-/// Names of the shapes that [`preset`] knows.
-pub const PRESETS: [&str; 6] = [
-    "tiny",
-    "tiny-qwen2",
-    "tiny-qwen3",
-    "tiny-qwen3moe",
-    "8m",
-    "28m",
-];
-
-/// A shape by name: `tiny` and its kin for tests (0.1 to 0.3 million parameters), `8m` (8.6 million) and
-/// `28m` (28.0 million) for timing.
-pub fn preset(name: &str) -> Option<ModelConfig> {
-    let tiny = ModelConfig {
-        architecture: "llama".into(),
-        hidden: 64,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        head_dim: 16,
-        ff: 128,
-        vocabulary: 256,
-        norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_factors: Vec::new(),
-        qk_norm: false,
-        qkv_bias: false,
-        tied: false,
-        moe: None,
-        context_length: 1 << 16,
-    };
-    Some(match name {
-        "tiny" => tiny,
-        "tiny-qwen2" => ModelConfig {
-            architecture: "qwen2".into(),
-            qkv_bias: true,
-            tied: true,
-            ..tiny
-        },
-        "tiny-qwen3" => ModelConfig {
-            architecture: "qwen3".into(),
-            // Heads need not add up to the width.
-            head_dim: 32,
-            qk_norm: true,
-            ..tiny
-        },
-        "tiny-qwen3moe" => ModelConfig {
-            architecture: "qwen3moe".into(),
-            head_dim: 32,
-            qk_norm: true,
-            ff: 0,
-            moe: Some(Moe {
-                experts: 8,
-                active: 2,
-                ff: 64,
-                normalise: true,
-            }),
-            ..tiny
-        },
-        "8m" => ModelConfig {
-            hidden: 256,
-            layers: 6,
-            heads: 4,
-            kv_heads: 2,
-            head_dim: 64,
-            ff: 704,
-            vocabulary: 8192,
-            ..tiny
-        },
-        "28m" => ModelConfig {
-            hidden: 384,
-            layers: 10,
-            heads: 6,
-            kv_heads: 2,
-            head_dim: 64,
-            ff: 1024,
-            vocabulary: 32_000,
-            tied: true,
-            ..tiny
-        },
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::presets::preset;
     use super::*;
-
-    #[test]
-    fn presets_are_possible_and_as_large_as_their_names() {
-        let parameters = |name: &str| {
-            let weights = random(&preset(name).expect("a preset"), 1, Storage::F32);
-            weights.parameters()
-        };
-        for name in PRESETS {
-            preset(name).expect("a preset").check().expect("possible");
-        }
-        // 2 * 8192 * 256 + 6 * ((4 + 2 + 2 + 4) * 64 * 256 + 3 * 704 * 256 + 2 * 256) + 256.
-        assert_eq!(parameters("8m"), 8_621_312);
-        // 32000 * 384 + 10 * ((6 + 2 + 2 + 6) * 64 * 384 + 3 * 1024 * 384 + 2 * 384) + 384.
-        assert_eq!(parameters("28m"), 28_024_704);
-        assert_eq!(preset("9m"), None);
-    }
 
     #[test]
     fn a_seed_gives_the_same_weights_and_another_gives_others() {
