@@ -45,6 +45,8 @@ Settings of --set:
   tools.mode=shared            calls slow each other on the tool cores; fifo: they queue for as many
                                workers; unlimited: no tool waits for a core
   tools.worker_holds=cpu       of fifo: a worker has a call for its CPU time; call: to its end
+  tools.host_cores=disjoint    shared: while a step runs, tools.host_threads=1 threads of the engine
+                               share the tool cores, and host time stretches when they are short
   metrics.alpha1_tolerance=0.01  how far above T_ideal still meets alpha 1
   run.sample_every_s=1         simulated seconds between rows of samples.parquet
   workload.seed=1              of the sessions of a generated workload; runs of all seeds meet the same

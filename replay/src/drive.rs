@@ -155,6 +155,9 @@ impl<M: Machine, I: Iterator<Item = Offered>, O: Observer> World<'_, M, I, O> {
                 let due = self.machine.catch_up(at)?;
                 if self.next_wake(due).is_none_or(|(next, _)| next > due) {
                     *now = self.begin_step(due)?;
+                    if self.step_end.is_none() {
+                        self.machine.idle(*now);
+                    }
                 }
             }
             turns_of_the_loop = turns_of_the_loop.wrapping_add(1);

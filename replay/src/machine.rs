@@ -154,6 +154,12 @@ pub trait Machine {
         let _ = now;
     }
 
+    /// Nothing could be planned: no step runs from `now` until the next begins. Told again whenever a plan
+    /// came to nothing.
+    fn idle(&mut self, now: Time) {
+        let _ = now;
+    }
+
     /// Starts a tool call.
     ///
     /// # Errors

@@ -93,6 +93,10 @@ pub enum Planning {
     /// While the step before runs (vLLM's asynchronous scheduling, on by default in 0.19). A turn that
     /// becomes ready during a step then waits for the end of the next one, whose plan was made without it.
     /// The world sees to that: it tells the scheduler of such a turn right after that next plan.
+    ///
+    /// A turn that has its last token in a step ends when the next step is planned, but too late for that
+    /// plan: it holds its blocks and its place in it, and computes nothing. If somebody needs blocks, it may
+    /// be the victim; then it ends at once, and nobody starts in that step, as after any preemption.
     Ahead,
 }
 

@@ -53,6 +53,10 @@ impl Scheduler {
         };
         while walk.at < self.running.len() && *budget > Tokens::ZERO {
             let slot = self.running[walk.at];
+            if self.sessions[slot].ending {
+                walk.at += 1;
+                continue;
+            }
             let wanted = self.wanted(now, slot, *budget);
             let tokens = match self.make_room(now, slot, wanted, budget, &mut walk)? {
                 Room::For(tokens) => tokens,
@@ -154,6 +158,14 @@ impl Scheduler {
                 continue;
             }
             let victim = self.choose_victim(slot);
+            if self.sessions[victim].ending {
+                let before = |&other: &u32| other == victim;
+                let at = self.running.iter().position(before).expect("it runs");
+                walk.at -= usize::from(at < walk.at);
+                walk.preempted = true;
+                self.end_as_victim(now, victim);
+                continue;
+            }
             self.log_preemption(now, victim, slot, tokens);
             walk.preempted = true;
             *budget += self.preempt(now, victim, claimant, walk);

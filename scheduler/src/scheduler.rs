@@ -38,6 +38,7 @@ pub struct Scheduler {
     /// Waiting passes so far.
     pub(crate) passes: u64,
     pub(crate) running: Vec<u32>,
+    pub(crate) ending: crate::step_end::Ending,
     pub(crate) pinned: BTreeSet<SessionId>,
     pub(crate) in_flight: usize,
     pub(crate) circling: crate::livelock::Circling,
@@ -106,6 +107,7 @@ impl Scheduler {
             waiting: Waiting::default(),
             passes: 0,
             running: Vec::new(),
+            ending: crate::step_end::Ending::default(),
             pinned: BTreeSet::new(),
             in_flight: 0,
             circling: crate::livelock::Circling::default(),
@@ -275,6 +277,10 @@ impl Scheduler {
             if !self.plan.chunks.is_empty() {
                 break;
             }
+            if self.end_late(now)? {
+                // Nothing was left to run beside them: the engine looks again.
+                continue;
+            }
             if !self.changed {
                 // Blocks may be pinned by a policy that lets nobody have them until their time is up.
                 let can_wait = !self.running.is_empty() || !self.pinned.is_empty();
@@ -291,6 +297,7 @@ impl Scheduler {
             }
         }
         self.tell_planned();
+        self.end_late(now)?;
         self.counters.steps += 1;
         if cfg!(debug_assertions) && self.counters.steps.is_multiple_of(1024) {
             self.check(now)?;

@@ -77,6 +77,8 @@ pub(crate) struct Session {
     pub(crate) flagged_last: bool,
     pub(crate) foresight: Option<Foresight>,
     pub(crate) generated: Tokens,
+    /// It has its last token and ends with the next plan ([`crate::Planning::Ahead`]).
+    pub(crate) ending: bool,
     /// Tokens in KV.
     pub(crate) computed: Tokens,
     /// Tokens in the step being planned or executed.
@@ -143,6 +145,7 @@ impl Session {
             flagged_last: turn.flagged_last,
             foresight: turn.foresight,
             generated: Tokens::ZERO,
+            ending: false,
             computed: Tokens::ZERO,
             scheduled: Tokens::ZERO,
             seen: Tokens::ZERO,

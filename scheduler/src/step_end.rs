@@ -2,6 +2,7 @@
 
 use units::{Time, Tokens};
 
+use crate::config::Planning;
 use crate::error::SchedulerError;
 use crate::event::Then;
 use crate::info::Info;
@@ -10,9 +11,18 @@ use crate::policy::Trigger;
 use crate::scheduler::Scheduler;
 use crate::session::State;
 
+/// Running turns that have their last token and end with the next plan ([`Planning::Ahead`]).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending {
+    turns: Vec<u32>,
+    /// One of them ended while the plan was made.
+    in_plan: bool,
+}
+
 impl Scheduler {
     /// Takes in that the planned step is executed. Turns that end in one step end in the order in
-    /// which they were scheduled; one admission call follows.
+    /// which they were scheduled; one admission call follows. With [`Planning::Ahead`] both happen at the
+    /// same instant, but only when the next plan is made.
     ///
     /// # Errors
     /// [`SchedulerError`] when a policy decides what it may not.
@@ -51,17 +61,16 @@ impl Scheduler {
             if s.generated == Tokens(1) {
                 self.emit(now, Info::FirstToken { session, turn });
             }
-            if done {
+            if done && self.config.planning == Planning::Ahead {
+                self.sessions[chunk.slot].ending = true;
+                self.ending.turns.push(chunk.slot);
+            } else if done {
                 ended += 1;
                 self.end_turn(now, chunk.slot);
             }
         }
         if ended > 0 {
-            let sessions = &self.sessions;
-            // Slots of completed sessions are gone; the others say themselves that they stopped.
-            self.running.retain(|&slot| sessions.is_running(slot));
-            self.fill_window(now);
-            self.run_admission(now, Trigger::TurnEnd)?;
+            self.turns_ended(now)?;
         }
         self.plan.chunks = chunks;
         self.plan.chunks.clear();
@@ -69,9 +78,41 @@ impl Scheduler {
         Ok(())
     }
 
+    /// Ends the turns that had their last token in the step before this plan: it was made without knowing.
+    /// True if there were any.
+    pub(crate) fn end_late(&mut self, now: Time) -> Result<bool, SchedulerError> {
+        if self.ending.turns.is_empty() && !self.ending.in_plan {
+            return Ok(false);
+        }
+        for slot in std::mem::take(&mut self.ending).turns {
+            self.end_turn(now, slot);
+        }
+        self.turns_ended(now)?;
+        // The next plan knows what this one did not.
+        self.changed = true;
+        Ok(true)
+    }
+
+    /// Ends such a turn before the plan is made, because it is to give way: all it has to give are its blocks.
+    pub(crate) fn end_as_victim(&mut self, now: Time, slot: u32) {
+        self.ending.turns.retain(|&other| other != slot);
+        self.running.retain(|&other| other != slot);
+        self.ending.in_plan = true;
+        self.end_turn(now, slot);
+    }
+
+    fn turns_ended(&mut self, now: Time) -> Result<(), SchedulerError> {
+        let sessions = &self.sessions;
+        // Slots of completed sessions are gone; the others say themselves that they stopped.
+        self.running.retain(|&slot| sessions.is_running(slot));
+        self.fill_window(now);
+        self.run_admission(now, Trigger::TurnEnd)
+    }
+
     fn end_turn(&mut self, now: Time, slot: u32) {
         let s = &mut self.sessions[slot];
         s.state = State::Yielded;
+        s.ending = false;
         s.usage.generated = s.generated;
         s.seen = s.seen.max(s.computed);
         s.preempted_seq = None;

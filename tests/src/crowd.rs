@@ -57,7 +57,16 @@ impl Crowd {
     /// # Panics
     /// If the policy does not serve them all.
     pub fn new(policy: Policy, running: u32, short: Short) -> Self {
-        let held = u64::from(running) * (PROMPT + 1).div_ceil(16);
+        Self::with_spare(policy, running, short, 0)
+    }
+
+    /// The same with so many spare blocks per turn, at most 31, so that those that decode can do so for 16
+    /// more steps each. They are too few for those that wait.
+    ///
+    /// # Panics
+    /// As [`Crowd::new`].
+    pub fn with_spare(policy: Policy, running: u32, short: Short, spare: u64) -> Self {
+        let held = u64::from(running) * ((PROMPT + 1).div_ceil(16) + spare);
         let config = Config {
             block_size: BlockSize::default(),
             usable_blocks: match short {

@@ -9,7 +9,9 @@
 )]
 
 pub mod account;
+pub mod both_ways;
 pub mod crowd;
+pub mod hot;
 pub mod loads;
 pub mod machine;
 pub mod medium;

@@ -3,8 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read files")]
 
-use std::fmt::Debug;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,78 +12,18 @@ use policies::{PRESETS, PolicySpec};
 use proptest::prelude::*;
 use scheduler::{Planning, StartRoom};
 use sim::cost::{ClosedForm, Coefficients, Host, InMillis};
-use sim::world::{Offered, Setup, SimError, simulate};
+use sim::world::{Offered, Setup, ToolMode};
 use units::{Nanos, Tokens};
 use workspace_tests::loads::{fixed, full_case};
-use workspace_tests::machine::{Record, preset};
+use workspace_tests::machine::preset;
 use workspace_tests::mixes::any_policy;
 use workspace_tests::scenario::Scenario;
-use workspace_tests::{medium, vectors};
+use workspace_tests::{both_ways, medium, vectors};
 
-fn run(
-    setup: &Setup,
-    policy: &PolicySpec,
-    load: &[Offered],
-    fast_forward: bool,
-    blind: bool,
-) -> Result<Record, SimError> {
-    let mut setup = setup.clone();
-    setup.engine.fast_forward = fast_forward;
-    let mut record = Record {
-        blind,
-        ..Record::default()
-    };
-    let policy = policy.build().expect("a policy that can be built");
-    record.summary = simulate(&setup, policy, load.iter().cloned(), &mut record)?;
-    Ok(record)
-}
-
-/// The first place where two lists part.
-fn differ<T: PartialEq + Debug>(what: &str, slow: &[T], fast: &[T]) -> Result<(), String> {
-    let longer = slow.len().max(fast.len());
-    match (0..longer).find(|&i| slow.get(i) != fast.get(i)) {
-        None => Ok(()),
-        Some(at) => Err(format!(
-            "{what} {at}: {:?} without, {:?} with",
-            slow.get(at),
-            fast.get(at)
-        )),
-    }
-}
-
-/// Compares the two; returns the steps and those that were repeated.
+/// [`both_ways::same`] for a policy by its settings.
 fn same(setup: &Setup, policy: &PolicySpec, load: &[Offered]) -> Result<(u64, u64), String> {
-    let slow = run(setup, policy, load, false, false);
-    let fast = run(setup, policy, load, true, false);
-    let blind = run(setup, policy, load, true, true);
-    let (slow, fast, blind) = match (slow, fast, blind) {
-        (Ok(slow), Ok(fast), Ok(blind)) => (slow, fast, blind),
-        (Err(a), Err(b), Err(c)) if a == b && b == c => return Ok((0, 0)),
-        (a, b, c) => {
-            let (a, b, c) = (a.map(|_| ()), b.map(|_| ()), c.map(|_| ()));
-            return Err(format!("{a:?}, {b:?}, {c:?}"));
-        }
-    };
-    let steps = slow.summary.counters.steps;
-    let repeated = fast.summary.repeated_steps;
-    if slow.summary.repeated_steps != 0 || blind.summary.repeated_steps != repeated {
-        return Err("repeated without being told to, or not alike".to_owned());
-    }
-    differ("step", &slow.steps, &fast.steps)?;
-    for other in [&fast, &blind] {
-        differ("fact", &slow.infos, &other.infos)?;
-        differ("sample", &slow.samples, &other.samples)?;
-        let records = |r: &Record| format!("{:?} {:?}", r.turns, r.sessions);
-        if records(&slow) != records(other) {
-            return Err("records differ".to_owned());
-        }
-        let mut summary = other.summary;
-        summary.repeated_steps = 0;
-        if slow.summary != summary {
-            return Err(format!("{:?} without, {summary:?} with", slow.summary));
-        }
-    }
-    Ok((steps, repeated))
+    let build = || policy.build().expect("a policy that can be built");
+    both_ways::same(setup, &build, load)
 }
 
 /// Samples and decisions too.
@@ -194,6 +134,7 @@ proptest! {
         larger in 1_u64..4,
         odd_cost in any::<bool>(),
         (ahead, whole) in any::<(bool, bool)>(),
+        engine_threads in 0_u32..3,
         sample_ms in 1_u64..60,
     ) {
         setup.engine.usable_blocks.0 *= larger;
@@ -203,6 +144,9 @@ proptest! {
         }
         if ahead {
             setup.engine.planning = Planning::Ahead;
+        }
+        if let (ToolMode::Shared(cores), Some(threads)) = (setup.tools, NonZeroU32::new(engine_threads)) {
+            setup.tools = ToolMode::WithEngine { cores, threads };
         }
         if whole {
             setup.engine.start_room = StartRoom::WholeContext;

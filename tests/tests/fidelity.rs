@@ -3,6 +3,7 @@
 //! The run (RTX 4090, Llama-3.1-8B, 300 requests at 10/s, 2,588 KV blocks) and the tables are those of
 //! casys-kaist/LLMServingSim. They are not part of the project: without them the test is skipped, visibly.
 //! The figures asserted here are those that `sim/README.md` states: a change that moves them says so there.
+//! The aims are the figures of the best published simulator of this run, which had the prompts' tokens.
 
 #![expect(clippy::disallowed_methods, reason = "recordings are files")]
 
@@ -143,6 +144,15 @@ fn compare(setup: &Setup, requests: &[Request]) -> Comparison {
     c
 }
 
+/// How a figure stands to what is aimed for, in percent.
+#[derive(Clone, Copy, Debug)]
+enum Figure {
+    /// At most this.
+    Met { bar: f64 },
+    /// More than the aim: this much.
+    Missed { bar: f64, is: f64 },
+}
+
 #[test]
 fn a_saturated_vllm_run_is_met_as_stated() {
     let (Some(files), Some(requests)) = (profile(), requests()) else {
@@ -150,20 +160,48 @@ fn a_saturated_vllm_run_is_met_as_stated() {
     };
     let c = compare(&setup(files, 2_587), &requests);
     let tpot = c.tpot.expect("two tokens");
-    // Percent: mean of TTFT, TPOT, latency; per request of the same.
-    let stated = [1.5, 0.0, 1.1, 3.2, 5.0, 1.3];
-    let got = [
-        c.ttft.mean,
-        tpot.mean,
-        c.latency.mean,
-        c.ttft.per_request,
-        tpot.per_request,
-        c.latency.per_request,
+    // Percent: what is aimed for, and what is measured. Where the aim is met it is the aim that must hold;
+    // where it is not, the figure as `sim/README.md` states it, so that a change shows.
+    let figures = [
+        (
+            "mean TTFT",
+            c.ttft.mean,
+            Figure::Missed { bar: 1.0, is: 1.45 },
+        ),
+        ("mean TPOT", tpot.mean, Figure::Met { bar: 1.0 }),
+        ("mean latency", c.latency.mean, Figure::Met { bar: 1.0 }),
+        (
+            "TTFT per request",
+            c.ttft.per_request,
+            Figure::Met { bar: 3.8 },
+        ),
+        (
+            "TPOT per request",
+            tpot.per_request,
+            Figure::Missed { bar: 1.6, is: 5.12 },
+        ),
+        (
+            "latency per request",
+            c.latency.per_request,
+            Figure::Missed { bar: 0.6, is: 1.28 },
+        ),
     ];
-    for (got, stated) in got.into_iter().zip(stated) {
-        assert!(
-            (100.0 * got - stated).abs() < 0.06,
-            "{got} is not {stated} %"
-        );
+    for (name, got, wanted) in figures {
+        let percent = 100.0 * got;
+        match wanted {
+            Figure::Met { bar } => {
+                assert!(percent.abs() <= bar, "{name}: {percent:+.2} %, aim {bar}")
+            }
+            Figure::Missed { bar, is } => {
+                assert!(
+                    percent.abs() > bar,
+                    "{name}: {percent:+.2} % meets {bar}: say so here"
+                );
+                assert!(
+                    (percent - is).abs() < 0.01,
+                    "{name}: {percent:+.2} % is not {is} %"
+                );
+            }
+        }
     }
 }

@@ -1,23 +1,37 @@
 //! Processor sharing against this machine: real processes on two pinned cores end when the model says.
 //!
-//! It needs two cores that nobody else uses, so it does not run by default:
-//! `cargo test --release -p workspace-tests --test processor_sharing -- --ignored`. Where two cores or
-//! `taskset` are missing, or one process alone is not repeatable within 2 %, it says so and passes.
+//! What: five processes that only compute, of unequal work and begun at unequal times, so that each meets
+//! another company over time. A process reports when it began to work, when it was done and how much CPU it
+//! got; the model is given the beginnings and the CPU times and must say the ends.
+//! Sound: the machine's own noise is measured beside it. The cores are the two that are idlest. What others
+//! took of them and what the hypervisor stole (`/proc/stat`) may be 2 % of their time at most, the start of the processes included, or the attempt
+//! does not count; each process is judged by the median over the attempts that do.
+//! Limits: Linux. Where two cores, `taskset` or a quiet machine are missing, it says so and passes.
 
 #![allow(
     clippy::disallowed_methods,
     reason = "it measures real processes with a real clock"
 )]
 
+use std::fs;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sim::tool_cpu::{CallId, Demand, ToolCpu};
 use units::{Nanos, Time};
 
 const ROUNDS: &str = "SPIN_ROUNDS";
+/// Begin and CPU time alone of each process, in ms. Two to four of them share the two cores.
+const PLAN: [(u64, u64); 5] = [(0, 400), (0, 800), (0, 600), (400, 400), (600, 800)];
+/// Attempts that must count, and attempts at most.
+const WANTED: usize = 5;
+const ATTEMPTS: usize = 9;
+/// What others and the hypervisor may take of the two cores.
+const NOISE: f64 = 0.02;
+/// How far a process may end from where the model says, as a share of its time.
+const BAR: f64 = 0.05;
 
 /// Work of so many rounds; nothing that a compiler can see through.
 fn spin(rounds: u64) {
@@ -27,36 +41,112 @@ fn spin(rounds: u64) {
     }
 }
 
+fn since_epoch() -> u128 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.expect("after 1970").as_nanos()
+}
+
+/// CPU time that this thread got, in ns.
+fn got() -> Option<u128> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
+}
+
 /// What the processes do that the test starts: this very program, asked for this one test.
 #[test]
-#[ignore = "a part of the measurement, not a test"]
 fn child() {
     if let Ok(rounds) = std::env::var(ROUNDS) {
-        spin(rounds.parse().expect("a number"));
+        let rounds = rounds.parse().expect("a number");
+        let (begun, before) = (since_epoch(), got().expect("a Linux with schedstat"));
+        spin(rounds);
+        let cpu = got().expect("as before") - before;
+        println!("\nspun {begun} {} {cpu}", since_epoch());
     }
 }
 
-fn start(cores: &str, rounds: u64) -> std::io::Result<Child> {
+fn start(cores: [usize; 2], rounds: u64) -> std::io::Result<Child> {
     Command::new("taskset")
-        .args(["-c", cores])
+        .args(["-c", &format!("{},{}", cores[0], cores[1])])
         .arg(std::env::current_exe()?)
-        .args(["--exact", "child", "--ignored"])
+        .args(["--exact", "child", "--nocapture"])
         .env(ROUNDS, rounds.to_string())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
 }
 
-fn alone(rounds: u64) -> Option<Duration> {
-    let began = Instant::now();
-    let done = start("0", rounds).ok()?.wait().ok()?;
-    done.success().then(|| began.elapsed())
+/// A process: begin, end and CPU time, in ns since the epoch.
+#[derive(Clone, Copy, Debug)]
+struct Spun {
+    begun: u128,
+    ended: u128,
+    cpu: u128,
 }
 
-/// When each call ends by the model, for calls of `(start, CPU)` on two cores.
-fn model(calls: &[(Duration, Duration)]) -> Vec<Duration> {
-    let ns = |d: Duration| u64::try_from(d.as_nanos()).expect("seconds");
+fn wait(child: Child) -> Option<Spun> {
+    let out = child.wait_with_output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix("spun "))?;
+    let mut numbers = line.split(' ').map(|n| n.parse().ok());
+    Some(Spun {
+        begun: numbers.next()??,
+        ended: numbers.next()??,
+        cpu: numbers.next()??,
+    })
+}
+
+/// Busy and stolen time of a core so far, in hundredths of a second.
+fn core_times(core: usize) -> Option<(u64, u64)> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let name = format!("cpu{core} ");
+    let line = text.lines().find_map(|l| l.strip_prefix(&name))?;
+    let n: Vec<u64> = line
+        .split_whitespace()
+        .map_while(|n| n.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let [user, nice, system, _, _, irq, softirq, steal] = *n.first_chunk::<8>()?;
+    Some((user + nice + system + irq + softirq, steal))
+}
+
+/// The cores that this process may use.
+fn allowed() -> Option<Vec<usize>> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let list = text
+        .lines()
+        .find_map(|l| l.strip_prefix("Cpus_allowed_list:"))?;
+    let mut cores = Vec::new();
+    for range in list.trim().split(',') {
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        cores.extend(from.parse::<usize>().ok()?..=to.parse().ok()?);
+    }
+    Some(cores)
+}
+
+/// The two idlest cores over a third of a second, and the share of them that was taken.
+fn idlest() -> Option<([usize; 2], f64)> {
+    let cores = allowed()?;
+    let before: Vec<_> = cores.iter().map(|&c| core_times(c)).collect();
+    let clock = Instant::now();
+    std::thread::sleep(Duration::from_millis(330));
+    let hundredths = clock.elapsed().as_secs_f64() * 100.0;
+    let mut taken = Vec::new();
+    for (&core, before) in cores.iter().zip(before) {
+        let (busy, stolen) = core_times(core)?;
+        let (busy0, stolen0) = before?;
+        taken.push((busy - busy0 + stolen - stolen0, core));
+    }
+    taken.sort_unstable();
+    let (a, b) = (taken.first()?, taken.get(1)?);
+    #[expect(clippy::cast_precision_loss, reason = "a few hundredths")]
+    let share = (a.0 + b.0) as f64 / (2.0 * hundredths);
+    Some(([a.1, b.1], share))
+}
+
+/// When each ends by the model, for calls of `(begin, CPU)` in ns on two cores.
+fn model(calls: &[(u64, u64)]) -> Vec<u64> {
     let mut cores = ToolCpu::shared(NonZeroU32::new(2).expect("two"));
-    let mut ends = vec![Duration::ZERO; calls.len()];
+    let mut ends = vec![0; calls.len()];
     let mut note = |cores: &mut ToolCpu, until: Option<Time>| {
         while let Some(at) = cores
             .next_change()
@@ -64,14 +154,17 @@ fn model(calls: &[(Duration, Duration)]) -> Vec<Duration> {
         {
             for end in cores.advance(at) {
                 let id = usize::try_from(end.id.0).expect("few");
-                ends[id] = Duration::from_nanos(end.at.as_nanos());
+                ends[id] = end.at.as_nanos();
             }
         }
     };
-    for (id, &(begins, cpu)) in calls.iter().enumerate() {
-        let now = Time::from_nanos(ns(begins));
+    let mut order: Vec<usize> = (0..calls.len()).collect();
+    order.sort_by_key(|&id| calls[id].0);
+    for id in order {
+        let (begins, cpu) = calls[id];
+        let now = Time::from_nanos(begins);
         note(&mut cores, Some(now));
-        let cpu = Nanos::new(ns(cpu));
+        let cpu = Nanos::new(cpu);
         let demand = Demand::new(cpu, cpu, 1).expect("possible");
         cores.start(now, CallId(id as u64), demand);
     }
@@ -79,73 +172,102 @@ fn model(calls: &[(Duration, Duration)]) -> Vec<Duration> {
     ends
 }
 
-#[test]
-#[ignore = "needs two cores that nobody else uses"]
-fn real_processes_share_two_cores_as_the_model_says() {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    if cores < 2 {
-        eprintln!("skipped: {cores} core");
-        return;
+/// Runs the plan once: how far each process was from the model, and the share that was noise.
+#[expect(clippy::cast_precision_loss, reason = "a few seconds of nanoseconds")]
+fn attempt(cores: [usize; 2], rounds_per_ms: u64) -> Option<(Vec<f64>, f64)> {
+    let times = || {
+        cores
+            .map(core_times)
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+    };
+    let before = times()?;
+    let clock = Instant::now();
+    let mut children = Vec::new();
+    for (begins_ms, work_ms) in PLAN {
+        std::thread::sleep(Duration::from_millis(begins_ms).saturating_sub(clock.elapsed()));
+        children.push(start(cores, rounds_per_ms * work_ms).ok()?);
     }
-    // Rounds of about a second, by what a short run takes.
+    let spun: Option<Vec<Spun>> = children.into_iter().map(wait).collect();
+    let (spun, capacity) = (spun?, 2.0 * clock.elapsed().as_secs_f64());
+    let after = times()?;
+    let hundredths: u64 = before
+        .iter()
+        .zip(&after)
+        .map(|(b, a)| a.0 + a.1 - b.0 - b.1)
+        .sum();
+    let ours: f64 = spun.iter().map(|s| s.cpu as f64 / 1e9).sum();
+    let noise = (hundredths as f64 / 100.0 - ours).max(0.0) / capacity;
+    let first = spun.iter().map(|s| s.begun).min()?;
+    let ns = |n: u128| u64::try_from(n).expect("seconds");
+    let calls: Vec<(u64, u64)> = spun
+        .iter()
+        .map(|s| (ns(s.begun - first), ns(s.cpu)))
+        .collect();
+    let off = spun
+        .iter()
+        .zip(&calls)
+        .zip(model(&calls))
+        .map(|((s, c), end)| {
+            let (took, wanted) = ((s.ended - s.begun) as f64, (end - c.0) as f64);
+            took / wanted - 1.0
+        });
+    Some((off.collect(), noise))
+}
+
+fn skip(why: &str) {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    eprintln!(
+        "SKIPPED real_processes_share_two_cores_as_the_model_says: {why} (load average {})",
+        load.trim()
+    );
+}
+
+#[test]
+fn real_processes_share_two_cores_as_the_model_says() {
+    let Some((cores, taken)) = idlest() else {
+        return skip("no two cores, or no /proc/stat");
+    };
+    if taken > NOISE {
+        return skip(&format!(
+            "{:.0} % of the two idlest cores are taken",
+            100.0 * taken
+        ));
+    }
     let trial = 1_u64 << 26;
     let clock = Instant::now();
     spin(trial);
     let ns = clock.elapsed().as_nanos().max(1);
-    let rounds = u64::try_from(u128::from(trial) * 1_000_000_000 / ns).expect("not so fast");
-    let times: Option<Vec<Duration>> = (0..5).map(|_| alone(rounds)).collect();
-    let Some(times) = times else {
-        eprintln!("skipped: `taskset` cannot start a process on core 0");
-        return;
-    };
-    let (least, most) = (
-        times.iter().min().expect("five"),
-        times.iter().max().expect("five"),
-    );
-    let spread = most.as_secs_f64() / least.as_secs_f64() - 1.0;
-    if spread > 0.02 {
+    let rounds_per_ms = u64::try_from(u128::from(trial) * 1_000_000 / ns).expect("not so fast");
+    let mut counted: Vec<Vec<f64>> = Vec::new();
+    for n in 0..ATTEMPTS {
+        let Some((off, noise)) = attempt(cores, rounds_per_ms) else {
+            return skip("`taskset` cannot start a process, or it cannot tell its CPU time");
+        };
+        let percent: Vec<String> = off.iter().map(|o| format!("{:+.1}", 100.0 * o)).collect();
         eprintln!(
-            "skipped: one process alone takes {least:?} to {most:?}: somebody else is at work"
+            "attempt {n}: off by {} %, noise {:.1} %",
+            percent.join(" "),
+            100.0 * noise
         );
-        return;
-    }
-    // Start in ms and work in tenths of a second, up to five processes on two cores: each of them meets
-    // another company over time.
-    let plan = [(0, 10), (0, 20), (0, 15), (1000, 10), (1500, 20)];
-    let clock = Instant::now();
-    let mut calls = Vec::new();
-    let mut children = Vec::new();
-    for (begins_ms, tenths) in plan {
-        let begins = Duration::from_millis(begins_ms);
-        std::thread::sleep(begins.saturating_sub(clock.elapsed()));
-        calls.push((clock.elapsed(), *least * tenths / 10));
-        children.push(start("0,1", rounds * u64::from(tenths) / 10).expect("it could before"));
-    }
-    let waiting: Vec<_> = children
-        .into_iter()
-        .map(|mut child| {
-            std::thread::spawn(move || {
-                child.wait().expect("it was started");
-                clock.elapsed()
-            })
-        })
-        .collect();
-    let real: Vec<Duration> = waiting
-        .into_iter()
-        .map(|w| w.join().expect("a thread"))
-        .collect();
-    let predicted = model(&calls);
-    let mut wrong = Vec::new();
-    for (((begins, _), real), predicted) in calls.iter().zip(&real).zip(&predicted) {
-        let (took, wanted) = (
-            real.saturating_sub(*begins),
-            predicted.saturating_sub(*begins),
-        );
-        let off = took.as_secs_f64() / wanted.as_secs_f64() - 1.0;
-        eprintln!("took {took:?}, model {wanted:?}: {:+.1} %", off * 100.0);
-        if off.abs() > 0.05 {
-            wrong.push(off);
+        if noise <= NOISE {
+            counted.push(off);
+        }
+        if counted.len() == WANTED {
+            break;
         }
     }
-    assert!(wrong.is_empty(), "{wrong:?}");
+    if counted.len() < WANTED {
+        return skip(&format!("only {} attempts without noise", counted.len()));
+    }
+    for process in 0..PLAN.len() {
+        let mut off: Vec<f64> = counted.iter().map(|o| o[process]).collect();
+        off.sort_by(f64::total_cmp);
+        let median = off[WANTED / 2];
+        assert!(
+            median.abs() <= BAR,
+            "process {process} is {:+.1} % from the model in the median of {off:?}",
+            100.0 * median
+        );
+    }
 }

@@ -97,7 +97,7 @@ impl Machine {
     /// Everything about it that can change a result.
     pub fn config(&self) -> Value {
         let engine = &self.setup.engine;
-        json!({
+        let mut config = json!({
             "gpu": self.hardware.gpu.name,
             "model": self.hardware.model.name,
             "utilisation": self.utilisation,
@@ -120,6 +120,7 @@ impl Machine {
             "tools": {
                 "mode": match self.setup.tools {
                     ToolMode::Shared(_) => "shared",
+                    ToolMode::WithEngine { .. } => "shared-with-engine",
                     ToolMode::Fifo(_, Hold::Cpu) => "fifo",
                     ToolMode::Fifo(_, Hold::Call) => "fifo-calls",
                     ToolMode::Unlimited => "unlimited",
@@ -128,7 +129,11 @@ impl Machine {
             },
             "horizon_s": self.setup.horizon.map(Time::as_secs),
             "sample_every_s": self.setup.sample_every.map(units::Nanos::as_secs),
-        })
+        });
+        if let ToolMode::WithEngine { threads, .. } = self.setup.tools {
+            config["tools"]["host_threads"] = json!(threads);
+        }
+        config
     }
 
     /// What its figures rest on.

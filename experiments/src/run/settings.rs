@@ -9,7 +9,7 @@ use sim::world::ToolMode;
 use units::{BlockSize, Nanos};
 
 /// Keys of this module. Their meaning is in `orrery run --help`.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 23] = [
     "engine.token_budget",
     "engine.max_running",
     "engine.block_size",
@@ -28,6 +28,8 @@ pub const KEYS: [&str; 21] = [
     "host.overlapped",
     "tools.mode",
     "tools.worker_holds",
+    "tools.host_cores",
+    "tools.host_threads",
     "metrics.alpha1_tolerance",
     "run.sample_every_s",
     "workload.seed",
@@ -45,6 +47,15 @@ pub enum Tools {
     Fifo,
     /// No call waits for another.
     Unlimited,
+}
+
+/// Whose cores the engine's host work runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostCores {
+    /// Its own: tools and engine do not meet.
+    Disjoint,
+    /// Those of the tools: while a step runs, its threads and theirs share them.
+    Shared,
 }
 
 /// Settings that no policy owns.
@@ -89,6 +100,11 @@ pub struct Settings {
     pub tools: Tools,
     /// How long a worker keeps a call; only [`Tools::Fifo`] has workers.
     pub worker_holds: Option<Hold>,
+    /// Whose cores the engine's host work runs on.
+    pub host_cores: HostCores,
+    /// Threads of the engine that are busy while a step runs; `None`: one. Only [`HostCores::Shared`] has
+    /// tools that notice.
+    pub host_threads: Option<NonZeroU32>,
     /// How far above `T_ideal` still meets alpha 1.
     pub alpha1_tolerance: f64,
     /// Time between samples.
@@ -120,6 +136,8 @@ impl Default for Settings {
             host_overlapped: None,
             tools: Tools::Shared,
             worker_holds: None,
+            host_cores: HostCores::Disjoint,
+            host_threads: None,
             alpha1_tolerance: 0.01,
             sample_every: Nanos::from_millis(1_000),
             workload_seed: 1,
@@ -140,21 +158,43 @@ impl Settings {
     /// What the tools run on, with so many cores or workers.
     ///
     /// # Errors
-    /// [`SettingError`] for a setting of workers where there are none.
+    /// [`SettingError`] for a setting of workers where there are none, or of shared cores where none are
+    /// shared.
     pub fn tool_mode(&self, cores: NonZeroU32) -> Result<ToolMode, SettingError> {
-        match (self.tools, self.worker_holds) {
-            (Tools::Fifo, hold) => Ok(ToolMode::Fifo(cores, hold.unwrap_or(Hold::Cpu))),
-            (Tools::Shared, None) => Ok(ToolMode::Shared(cores)),
-            (Tools::Unlimited, None) => Ok(ToolMode::Unlimited),
-            (_, Some(hold)) => Err(SettingError {
-                key: "tools.worker_holds".to_owned(),
-                value: match hold {
-                    Hold::Cpu => "cpu",
-                    Hold::Call => "call",
-                }
-                .to_owned(),
-                wanted: "nothing, but with tools.mode=fifo",
+        let refuse = |key: &str, value: &str, wanted| {
+            Err(SettingError {
+                key: key.to_owned(),
+                value: value.to_owned(),
+                wanted,
+            })
+        };
+        if let (Some(hold), Tools::Shared | Tools::Unlimited) = (self.worker_holds, self.tools) {
+            let value = match hold {
+                Hold::Cpu => "cpu",
+                Hold::Call => "call",
+            };
+            let wanted = "nothing, but with tools.mode=fifo";
+            return refuse("tools.worker_holds", value, wanted);
+        }
+        if let (Some(threads), HostCores::Disjoint) = (self.host_threads, self.host_cores) {
+            let wanted = "nothing, but with tools.host_cores=shared";
+            return refuse("tools.host_threads", &threads.to_string(), wanted);
+        }
+        match (self.tools, self.host_cores) {
+            (Tools::Shared, HostCores::Disjoint) => Ok(ToolMode::Shared(cores)),
+            (Tools::Shared, HostCores::Shared) => Ok(ToolMode::WithEngine {
+                cores,
+                threads: self.host_threads.unwrap_or(NonZeroU32::MIN),
             }),
+            (Tools::Fifo, HostCores::Disjoint) => {
+                let hold = self.worker_holds.unwrap_or(Hold::Cpu);
+                Ok(ToolMode::Fifo(cores, hold))
+            }
+            (Tools::Unlimited, HostCores::Disjoint) => Ok(ToolMode::Unlimited),
+            (Tools::Fifo | Tools::Unlimited, HostCores::Shared) => {
+                let wanted = "disjoint, but with tools.mode=shared";
+                refuse("tools.host_cores", "shared", wanted)
+            }
         }
     }
 
@@ -246,6 +286,17 @@ impl Settings {
                     _ => return Err(bad("cpu or call")),
                 });
             }
+            "tools.host_cores" => {
+                self.host_cores = match value {
+                    "disjoint" => HostCores::Disjoint,
+                    "shared" => HostCores::Shared,
+                    _ => return Err(bad("disjoint or shared")),
+                };
+            }
+            "tools.host_threads" => {
+                let threads = value.parse().ok().filter(|n: &NonZeroU32| n.get() <= 1024);
+                self.host_threads = Some(threads.ok_or_else(|| bad("threads, 1 to 1024"))?);
+            }
             "metrics.alpha1_tolerance" => {
                 self.alpha1_tolerance = number(0.0, 1.0, "a share, 0 to 1")?;
             }
@@ -287,6 +338,8 @@ mod tests {
             "true",
             "fifo",
             "call",
+            "shared",
+            "3",
             "0.05",
             "0.5",
             "9",
@@ -317,6 +370,8 @@ mod tests {
                 host_overlapped: Some(true),
                 tools: Tools::Fifo,
                 worker_holds: Some(Hold::Call),
+                host_cores: HostCores::Shared,
+                host_threads: NonZeroU32::new(3),
                 alpha1_tolerance: 0.05,
                 sample_every: Nanos::from_millis(500),
                 workload_seed: 9,
@@ -334,6 +389,8 @@ mod tests {
             ("engine.head_of_line", "stopp"),
             ("tools.mode", "fifos"),
             ("tools.worker_holds", "io"),
+            ("tools.host_cores", "own"),
+            ("tools.host_threads", "0"),
             ("host.per_step_ms", "NaN"),
             ("run.sample_every_s", "0"),
             ("metrics.alpha1_tolerance", "inf"),
@@ -369,6 +426,30 @@ mod tests {
             mode(&[("tools.worker_holds", "call"), fifo]),
             Ok(ToolMode::Fifo(cores, Hold::Call))
         );
+        let shared = ("tools.host_cores", "shared");
+        let with_engine = |threads| ToolMode::WithEngine {
+            cores,
+            threads: NonZeroU32::new(threads).unwrap(),
+        };
+        assert_eq!(mode(&[shared]), Ok(with_engine(1)));
+        assert_eq!(
+            mode(&[shared, ("tools.host_threads", "2")]),
+            Ok(with_engine(2))
+        );
+        for (pairs, told) in [
+            (
+                [("tools.host_threads", "2"), ("tools.mode", "shared")],
+                "setting `tools.host_threads` is `2` (wanted: nothing, but with \
+                 tools.host_cores=shared)",
+            ),
+            (
+                [shared, fifo],
+                "setting `tools.host_cores` is `shared` (wanted: disjoint, but with \
+                 tools.mode=shared)",
+            ),
+        ] {
+            assert_eq!(mode(&pairs).unwrap_err().to_string(), told);
+        }
         let error = mode(&[("tools.worker_holds", "call")]).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -12,7 +12,7 @@
 use units::Nanos;
 
 use super::experts::Experts;
-use super::{BatchShape, Coefficients, CostError, Floors, Host, StepCost, StepLimits};
+use super::{BatchShape, Coefficients, CostError, Crowd, Floors, Host, StepCost, StepLimits};
 
 /// The closed forms. With `new` tokens in a chunk behind `prefix`, `B` decoding turns and `KV` the
 /// sum of their contexts after the step:
@@ -86,9 +86,13 @@ impl ClosedForm {
 }
 
 impl StepCost for ClosedForm {
+    fn step(&self, shape: &BatchShape) -> Nanos {
+        self.step_in(shape, Crowd::NONE)
+    }
+
     /// # Panics
     /// If the step passes 2^64 ns (584 years).
-    fn step(&self, shape: &BatchShape) -> Nanos {
+    fn step_in(&self, shape: &BatchShape, crowd: Crowd) -> Nanos {
         if shape.is_empty() {
             return Nanos::ZERO;
         }
@@ -98,7 +102,7 @@ impl StepCost for ClosedForm {
             Ok(small) => small / 2_000 + u64::from(small % 2_000 >= 1_000),
             Err(_) => u64::try_from((half_picos + 1_000) / 2_000).expect("a step passed 2^64 ns"),
         };
-        self.host.with(Nanos::new(ns), shape.turns())
+        self.host.with_in(Nanos::new(ns), shape.turns(), crowd)
     }
 
     fn floors(&self, limits: StepLimits) -> Option<Floors> {

@@ -28,7 +28,7 @@ pub use closed_form::ClosedForm;
 pub use coefficients::{Coefficients, CostError, InMillis};
 pub(crate) use experts::touched_share;
 pub use floor::{Floor, Floors, StepLimits};
-pub use host::Host;
+pub use host::{Crowd, Host};
 pub use model::CostModel;
 pub use profile::{
     Assembly, Declared, Named, Profile, ProfileError, Space, Tables, default_graphs,
@@ -44,6 +44,13 @@ pub trait StepCost: Send + Sync + Debug {
     /// Zero for an empty shape. A model without an answer must refuse when it is built, never return
     /// zero or a floor here.
     fn step(&self, shape: &BatchShape) -> Nanos;
+
+    /// The same where the host's threads do not have their cores to themselves. A model without a host has
+    /// nothing to stretch.
+    fn step_in(&self, shape: &BatchShape, crowd: Crowd) -> Nanos {
+        let _ = crowd;
+        self.step(shape)
+    }
 
     /// Prices below which no step within the limits can be had; `None` if the model has none, and then
     /// there is no lower bound from the GPU.

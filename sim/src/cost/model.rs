@@ -5,7 +5,8 @@ use units::Nanos;
 use std::sync::Arc;
 
 use super::{
-    BatchShape, ClosedForm, Floors, Host, Outside, Profile, Reach, Roofline, StepCost, StepLimits,
+    BatchShape, ClosedForm, Crowd, Floors, Host, Outside, Profile, Reach, Roofline, StepCost,
+    StepLimits,
 };
 
 /// One of the cost models.
@@ -66,7 +67,11 @@ impl CostModel {
 
 impl StepCost for CostModel {
     fn step(&self, shape: &BatchShape) -> Nanos {
-        self.inner().step(shape)
+        self.step_in(shape, Crowd::NONE)
+    }
+
+    fn step_in(&self, shape: &BatchShape, crowd: Crowd) -> Nanos {
+        self.inner().step_in(shape, crowd)
     }
 
     fn floors(&self, limits: StepLimits) -> Option<Floors> {

@@ -29,7 +29,7 @@
 use units::Nanos;
 
 use super::experts::Experts;
-use super::{BatchShape, Host, StepCost};
+use super::{BatchShape, Crowd, Host, StepCost};
 
 /// A GPU's peaks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -229,11 +229,15 @@ impl Roofline {
 
 impl StepCost for Roofline {
     fn step(&self, shape: &BatchShape) -> Nanos {
+        self.step_in(shape, Crowd::NONE)
+    }
+
+    fn step_in(&self, shape: &BatchShape, crowd: Crowd) -> Nanos {
         if shape.is_empty() {
             return Nanos::ZERO;
         }
-        self.host
-            .with(super::round(self.gpu_ns(shape)), shape.turns())
+        let gpu = super::round(self.gpu_ns(shape));
+        self.host.with_in(gpu, shape.turns(), crowd)
     }
 }
 

@@ -141,6 +141,27 @@ fn senseless_values_are_refused_by_entry_and_field() {
 }
 
 #[test]
+fn a_bandwidth_or_rate_of_zero_is_refused_where_it_stands() {
+    let gpu = |line: &str| {
+        format!(
+            "[[gpu]]\nname = \"g\"\nmemory_mib = 81_920\nmemory_gb_per_s = 2_000\nsources = []\n{line}\n"
+        )
+    };
+    assert!(Catalog::builtin().add("mine.toml", &gpu("")).is_ok());
+    let no_memory = gpu("").replace("2_000", "0");
+    let told_first = told(&no_memory);
+    assert!(
+        told_first.starts_with("`mine.toml`: gpu g: `memory_gb_per_s` is 0 (wanted: "),
+        "{told_first}"
+    );
+    for key in ["bf16_tflops", "link_gb_per_s"] {
+        let message = told(&gpu(&format!("{key} = 0")));
+        let start = format!("`mine.toml`: gpu g: `{key}` is 0 (wanted: ");
+        assert!(message.starts_with(&start), "{message}");
+    }
+}
+
+#[test]
 fn wrong_types_and_missing_keys_say_where() {
     let text = MINE.replace("24_576", "\"24 GiB\"");
     let refused = Catalog::builtin().add("mine.toml", &text);

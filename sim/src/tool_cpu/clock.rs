@@ -15,7 +15,9 @@ const FRACTION_BITS: u32 = 32;
 #[derive(Clone, Debug)]
 pub(super) struct FairClock {
     cores: u64,
+    /// All of them, guests included.
     threads: u64,
+    guests: u64,
     /// The instant of the last change.
     real: Fixed,
     /// CPU time that a thread running since time 0 would have got by then.
@@ -27,6 +29,7 @@ impl FairClock {
         Self {
             cores,
             threads: 0,
+            guests: 0,
             real: 0,
             served: 0,
         }
@@ -63,6 +66,18 @@ impl FairClock {
     pub(super) fn whole_end(&self, virtual_end: Fixed) -> Time {
         let ns = self.reaches(virtual_end).div_ceil(1 << FRACTION_BITS);
         Time::from_nanos(u64::try_from(ns).expect("the clock passed 2^64 ns"))
+    }
+
+    /// Threads that are no call's and take part in the sharing from now on.
+    pub(super) fn set_guests(&mut self, guests: u64) {
+        self.threads = (self.threads - self.guests)
+            .checked_add(guests)
+            .expect("threads passed 2^64");
+        self.guests = guests;
+    }
+
+    pub(super) const fn guests(&self) -> u64 {
+        self.guests
     }
 
     pub(super) fn add_threads(&mut self, parallelism: u32) {
@@ -123,7 +138,7 @@ mod tests {
             real in 0_u128..1 << 60,
             span in 0_u128..1 << 60,
         ) {
-            let clock = FairClock { cores, threads, real, served: 0 };
+            let clock = FairClock { cores, threads, guests: 0, real, served: 0 };
             let got = clock.served_at(real + span);
             prop_assert!(got <= span);
             prop_assert!(got * u128::from(threads) < span * u128::from(cores) + u128::from(threads));
@@ -138,7 +153,7 @@ mod tests {
             served in 0_u128..1 << 60,
             missing in 0_u128..1 << 60,
         ) {
-            let clock = FairClock { cores, threads, real: 0, served };
+            let clock = FairClock { cores, threads, guests: 0, real: 0, served };
             let end = clock.reaches(served + missing);
             prop_assert!(clock.served_at(end + 1) >= served + missing);
             prop_assert!(end >= missing);

@@ -5,7 +5,7 @@
 //! Why: an agent's tools slow each other down, and that is the load which tool-aware admission
 //! reads. Even sharing is what a time-slicing kernel does over times longer than its slice.
 //! Limits: all waiting comes after all computing; threads of a call finish together; cores are equal
-//! and do nothing else; no cost of switching.
+//! and do nothing else, unless guests are named ([`ToolCpu::set_guests`]); no cost of switching.
 //!
 //! Because all threads run at one rate, one number tells what each has got so far: the virtual
 //! time. A call ends when virtual time has advanced by its CPU time per thread, so ends are ordered
@@ -158,6 +158,21 @@ impl ToolCpu {
         ended
     }
 
+    /// From `now` on, so many threads beside those of the calls share the cores, each like any other. They
+    /// never end by themselves.
+    ///
+    /// # Panics
+    /// As [`ToolCpu::start`].
+    pub fn set_guests(&mut self, now: Time, threads: u64) {
+        if threads == self.clock.guests() {
+            return;
+        }
+        self.retire(now);
+        self.clock.move_to(now);
+        self.clock.set_guests(threads);
+        self.find_next_change();
+    }
+
     /// Calls in their CPU phase.
     pub fn computing(&self) -> usize {
         self.computing.len()
@@ -165,10 +180,10 @@ impl ToolCpu {
 
     /// Threads of the calls in their CPU phase. Above the number of cores, they slow down.
     pub fn threads(&self) -> u64 {
-        self.clock.threads()
+        self.clock.threads() - self.clock.guests()
     }
 
-    /// Cores at work: all of them, or as many as there are threads.
+    /// Cores at work: all of them, or as many as there are threads, guests included.
     pub fn busy_cores(&self) -> u64 {
         self.clock.threads().min(self.clock.cores())
     }

@@ -25,6 +25,15 @@ use crate::tool_cpu::Hold;
 pub enum ToolMode {
     /// Processor sharing over this many cores.
     Shared(NonZeroU32),
+    /// The same, and while a step runs so many threads of the engine share the cores with them, each like
+    /// any other thread. The host's part of a step then takes as much longer as each thread gets less than
+    /// a core when the step is planned: tool threads that start or end later do not change it.
+    WithEngine {
+        /// Cores of tools and engine together.
+        cores: NonZeroU32,
+        /// Threads of the engine that are busy while a step runs.
+        threads: NonZeroU32,
+    },
     /// This many workers, first come, first served.
     Fifo(NonZeroU32, Hold),
     /// Every thread has a core of its own.
@@ -108,6 +117,14 @@ impl<'a> Simulated<'a> {
         Ok(Scheduler::new(engine.clone(), policy, Box::new(reload))?)
     }
 
+    /// The time of a step of this shape that begins now.
+    fn time(&self) -> Nanos {
+        match self.tools.crowd() {
+            Some(crowd) => self.setup.cost.step_in(&self.shape, crowd),
+            None => self.setup.cost.step(&self.shape),
+        }
+    }
+
     /// How long to go on, and how often to look.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -150,14 +167,19 @@ impl Machine for Simulated<'_> {
         if let Some(source) = self.setup.cost.outside(&shape) {
             return Err(SimError::OutsideCost { at: now, source });
         }
-        let time = self.setup.cost.step(&shape);
         self.shape = shape;
+        let time = self.time();
+        self.tools.engine_runs(now, true);
         Ok(time)
     }
 
     fn step_again(&mut self) -> Option<Nanos> {
         self.shape.next_decode();
-        Some(self.setup.cost.step(&self.shape))
+        Some(self.time())
+    }
+
+    fn idle(&mut self, now: Time) {
+        self.tools.engine_runs(now, false);
     }
 
     fn start_call(&mut self, now: Time, call: Call<'_>) -> Result<(), SimError> {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZeroU32;
 
 use replay::{Call, CallEnd, CallId};
 use rustc_hash::FxHashMap;
@@ -9,6 +10,7 @@ use units::Time;
 
 use super::drive::ToolMode;
 use super::error::SimError;
+use crate::cost::Crowd;
 use crate::tool_cpu::{CpuEnd, Demand, ToolCpu, Workers};
 
 /// What CPU phases run on.
@@ -22,6 +24,9 @@ enum Cpu {
 #[derive(Debug)]
 pub(super) struct Tools {
     cpu: Cpu,
+    /// The cores, and the threads of the engine that share them while a step runs; `None` if it has cores
+    /// of its own.
+    engine: Option<(NonZeroU32, NonZeroU32)>,
     io: BinaryHeap<Reverse<(Time, CallId)>>,
     /// Calls past their CPU phase, until their I/O ends.
     in_io: FxHashMap<CallId, CpuEnd>,
@@ -31,13 +36,39 @@ impl Tools {
     pub(super) fn new(mode: ToolMode) -> Self {
         Self {
             cpu: match mode {
-                ToolMode::Shared(cores) => Cpu::Cores(ToolCpu::shared(cores)),
+                ToolMode::Shared(cores) | ToolMode::WithEngine { cores, .. } => {
+                    Cpu::Cores(ToolCpu::shared(cores))
+                }
                 ToolMode::Fifo(workers, hold) => Cpu::Workers(Workers::new(workers, hold)),
                 ToolMode::Unlimited => Cpu::Cores(ToolCpu::unlimited()),
+            },
+            engine: match mode {
+                ToolMode::WithEngine { cores, threads } => Some((cores, threads)),
+                ToolMode::Shared(_) | ToolMode::Fifo(..) | ToolMode::Unlimited => None,
             },
             io: BinaryHeap::new(),
             in_io: FxHashMap::default(),
         }
+    }
+
+    /// The engine's threads take part in the sharing while a step runs.
+    pub(super) fn engine_runs(&mut self, now: Time, runs: bool) {
+        if let (Some((_, threads)), Cpu::Cores(cores)) = (self.engine, &mut self.cpu) {
+            cores.set_guests(now, u64::from(threads.get()) * u64::from(runs));
+        }
+    }
+
+    /// What the engine's threads share their cores with if a step begins now; `None` if with nobody.
+    pub(super) fn crowd(&self) -> Option<Crowd> {
+        let (cores, threads) = self.engine?;
+        let calls = match &self.cpu {
+            Cpu::Cores(cores) => cores.threads(),
+            Cpu::Workers(_) => 0,
+        };
+        Some(Crowd {
+            threads: calls + u64::from(threads.get()),
+            cores: u64::from(cores.get()),
+        })
     }
 
     pub(super) fn start(&mut self, now: Time, call: Call<'_>) -> Result<(), SimError> {

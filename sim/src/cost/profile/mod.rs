@@ -33,7 +33,7 @@ pub use error::ProfileError;
 pub use grid::Space;
 pub use read::Named;
 
-use super::{BatchShape, Host, Outside, Reach, StepCost};
+use super::{BatchShape, Crowd, Host, Outside, Reach, StepCost};
 use grid::Grid;
 
 /// The tables of one model on one GPU, or on each of several that share its layers.
@@ -204,9 +204,13 @@ impl Profile {
 }
 
 impl StepCost for Profile {
+    fn step(&self, shape: &BatchShape) -> Nanos {
+        self.step_in(shape, Crowd::NONE)
+    }
+
     /// # Panics
     /// If the batch is outside the tables: [`StepCost::outside`] and [`StepCost::reach`] say so before.
-    fn step(&self, shape: &BatchShape) -> Nanos {
+    fn step_in(&self, shape: &BatchShape, crowd: Crowd) -> Nanos {
         if shape.is_empty() {
             return Nanos::ZERO;
         }
@@ -218,7 +222,7 @@ impl StepCost for Profile {
         let ns = self.by_tokens[tokens]
             + self.by_sequences[index(shape.turns())]
             + layers * self.attention(shape) * 1e3;
-        self.host.with(super::round(ns), shape.turns())
+        self.host.with_in(super::round(ns), shape.turns(), crowd)
     }
 
     fn outside(&self, shape: &BatchShape) -> Option<Outside> {
