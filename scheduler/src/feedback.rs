@@ -13,6 +13,7 @@ impl Scheduler {
         if self.policy.order.wants_feedback() {
             let step = self.planned_views();
             self.policy.order.planned(&step);
+            self.seen = step;
         }
     }
 
@@ -21,18 +22,23 @@ impl Scheduler {
         if self.policy.order.wants_feedback() {
             let step = self.planned_views();
             self.policy.order.planned_again(&step, times);
+            self.seen = step;
         }
     }
 
-    fn planned_views(&self) -> Vec<(TurnView, Tokens)> {
+    /// In memory that the caller gives back.
+    fn planned_views(&mut self) -> Vec<(TurnView, Tokens)> {
         let size = self.config.block_size;
+        let mut step = std::mem::take(&mut self.seen);
+        step.clear();
         let seen = |chunk: &Chunk| {
             (
                 self.sessions[chunk.slot].view(size, self.doors),
                 chunk.tokens,
             )
         };
-        self.plan.chunks.iter().map(seen).collect()
+        step.extend(self.plan.chunks.iter().map(seen));
+        step
     }
 
     /// Asks an order that wants it whose rank moved by what was planned before.

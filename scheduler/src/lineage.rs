@@ -38,6 +38,11 @@ impl Ident {
         self.0 >> DEPTH_BITS
     }
 
+    /// Whether the other content is the next block of the same lineage.
+    pub(crate) fn is_before(self, other: Self) -> bool {
+        self.lineage() == other.lineage() && self.depth() + Blocks(1) == other.depth()
+    }
+
     /// The same as [`Ident::depth`] in 32 bits.
     #[inline]
     pub(crate) fn depth_bits(self) -> u32 {

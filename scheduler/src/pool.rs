@@ -25,18 +25,28 @@ const NONE: u32 = u32::MAX;
 struct Block {
     /// Holders of any kind.
     refs: u32,
-    /// Those of `refs` that are pins.
-    pins: u32,
     /// Times it was given back: which of its entries in the free list counts.
     given_back: u32,
-    /// The column of its content in the index, [`NONE`] while not cached; and its depth there.
+    /// The column of its content in the index, [`NONE`] while not cached.
     column: u32,
-    depth: u32,
-    /// Other blocks have the same content.
-    copied: bool,
+    /// Its depth there, with [`COPIED`] set while other blocks have the same content.
+    place: u32,
 }
 
+/// Depths have 24 bits. In the place of a bool, so that four blocks fill a cache line.
+const COPIED: u32 = 1 << 31;
+
 impl Block {
+    #[inline]
+    fn depth(&self) -> u32 {
+        self.place & !COPIED
+    }
+
+    #[inline]
+    fn is_copied(&self) -> bool {
+        self.place & COPIED != 0
+    }
+
     /// Whether its entry in the free list with this count is that of a block that is free since then.
     #[inline]
     fn is_free_since(&self, given_back: u32) -> bool {
@@ -72,6 +82,8 @@ pub(crate) struct Lost {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     blocks: Vec<Block>,
+    /// How many of a block's holders are pins.
+    pins: Vec<u32>,
     /// The free list: block and how often it had been given back. A block that was hit since leaves its
     /// entry behind; such entries are passed over and swept out now and then. An array, because a chain
     /// through the blocks themselves waits for memory at every link.
@@ -98,14 +110,13 @@ impl Pool {
         let n = u32::try_from(usable.get()).expect("validated: below 2^32 blocks");
         let block = Block {
             refs: 0,
-            pins: 0,
             given_back: 0,
             column: NONE,
-            depth: 0,
-            copied: false,
+            place: 0,
         };
         Self {
             blocks: vec![block; n as usize],
+            pins: vec![0; n as usize],
             queue: (0..n).map(|i| (i, 0)).collect(),
             free: u64::from(n),
             pin_only: 0,
@@ -164,12 +175,12 @@ impl Pool {
             left -= 1;
             block.refs = 1;
             into.push(BlockId(id));
-            let Block { column, depth, .. } = *block;
+            let (column, depth) = (block.column, block.depth());
             if column == NONE {
                 continue;
             }
             self.evicted += 1;
-            if block.copied {
+            if block.is_copied() {
                 // Another copy stands in for it; what was taken before comes first.
                 end_run(
                     &mut self.cache,
@@ -221,10 +232,10 @@ impl Pool {
 
     /// One more holder for a block (a hit). A free block leaves the free list.
     pub(crate) fn hold(&mut self, id: BlockId) {
-        let Block { refs, pins, .. } = self.blocks[id.0 as usize];
+        let refs = self.blocks[id.0 as usize].refs;
         if refs == 0 {
             self.free -= 1;
-        } else if refs == pins {
+        } else if refs == self.pins[id.0 as usize] {
             self.pin_only -= 1;
         }
         self.block(id.0).refs = refs + 1;
@@ -241,7 +252,7 @@ impl Pool {
         for &BlockId(id) in ids.iter().rev() {
             let block = &mut self.blocks[id as usize];
             debug_assert!(
-                block.refs > block.pins,
+                block.refs > self.pins[id as usize],
                 "released a block that only pins hold"
             );
             block.refs -= 1;
@@ -249,7 +260,7 @@ impl Pool {
                 block.given_back = block.given_back.wrapping_add(1);
                 self.queue.push_back((id, block.given_back));
                 self.free += 1;
-            } else if block.refs == block.pins {
+            } else if block.refs == self.pins[id as usize] {
                 self.pin_only += 1;
             }
         }
@@ -257,23 +268,24 @@ impl Pool {
 
     /// A holder becomes a pin: still held, but soft.
     pub(crate) fn pin(&mut self, id: BlockId) {
-        let block = self.block(id.0);
-        debug_assert!(block.refs > block.pins, "pinned a block that no turn holds");
-        block.pins += 1;
-        if block.refs == block.pins {
+        let refs = self.blocks[id.0 as usize].refs;
+        let pins = &mut self.pins[id.0 as usize];
+        debug_assert!(refs > *pins, "pinned a block that no turn holds");
+        *pins += 1;
+        if refs == *pins {
             self.pin_only += 1;
         }
     }
 
     /// A pin becomes an ordinary holder again.
     pub(crate) fn unpin(&mut self, id: BlockId) {
-        let block = self.block(id.0);
-        debug_assert!(block.pins > 0, "unpinned a block that no pin holds");
-        let only = block.refs == block.pins;
-        block.pins -= 1;
-        if only {
+        let refs = self.blocks[id.0 as usize].refs;
+        let pins = &mut self.pins[id.0 as usize];
+        debug_assert!(*pins > 0, "unpinned a block that no pin holds");
+        if refs == *pins {
             self.pin_only -= 1;
         }
+        *pins -= 1;
     }
 
     /// How many hold the block.
@@ -314,7 +326,7 @@ impl Pool {
 
     #[inline]
     fn cached(&self, block: &Block) -> Option<(Ident, Owner)> {
-        (block.column != NONE).then(|| self.cache.content(block.column, block.depth))
+        (block.column != NONE).then(|| self.cache.content(block.column, block.depth()))
     }
 
     /// How many blocks that hold a lineage's contents from depth `from` up to depth `to` somebody holds,
@@ -345,10 +357,12 @@ impl Pool {
             let oldest = self.cache.enter(column, place, id);
             let block = self.block(id);
             debug_assert!(block.column == NONE, "registered twice");
-            (block.column, block.depth) = (column, place);
-            block.copied = oldest.is_some();
+            (block.column, block.place) = (column, place);
             if let Some(oldest) = oldest {
-                if !std::mem::replace(&mut self.block(oldest).copied, true) {
+                block.place |= COPIED;
+                let oldest_block = self.block(oldest);
+                if !oldest_block.is_copied() {
+                    oldest_block.place |= COPIED;
                     self.copies.begin(oldest);
                 }
                 self.copies.join(oldest, id);
@@ -366,7 +380,7 @@ impl Pool {
         for (place, &BlockId(id)) in (Ident::new(lineage, depth).depth_bits()..).zip(ids) {
             let block = &mut self.blocks[id as usize];
             debug_assert!(block.column == NONE, "registered twice");
-            (block.column, block.depth, block.copied) = (column, place, false);
+            (block.column, block.place) = (column, place);
         }
         if owner == Owner::Group {
             let depths = depth..depth + ids.len() as u64;
@@ -377,16 +391,12 @@ impl Pool {
     /// Forgets the content of a block (it was never computed).
     /// Returns what was lost if no copy is left.
     pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
-        let Block {
-            column,
-            depth,
-            copied,
-            ..
-        } = self.blocks[id.0 as usize];
+        let block = &self.blocks[id.0 as usize];
+        let (column, depth) = (block.column, block.depth());
         if column == NONE {
             return None;
         }
-        if copied {
+        if block.is_copied() {
             forget_copy(&mut self.blocks, &mut self.copies, &mut self.cache, id.0);
             return None;
         }
@@ -433,7 +443,8 @@ impl Pool {
         let pin_only = self
             .blocks
             .iter()
-            .filter(|b| b.refs > 0 && b.refs == b.pins)
+            .zip(&self.pins)
+            .filter(|&(block, &pins)| block.refs > 0 && block.refs == pins)
             .count() as u64;
         if pin_only == self.pin_only {
             Ok(())
@@ -462,11 +473,13 @@ fn end_run(cache: &mut Index, lost: &mut Vec<(u32, u32)>, Run { column, low, hig
 
 /// Forgets the content of a block that has copies; the oldest of those that are left stands for it.
 fn forget_copy(blocks: &mut [Block], copies: &mut Copies, cache: &mut Index, id: u32) {
-    let Block { column, depth, .. } = blocks[id as usize];
-    blocks[id as usize].column = NONE;
-    blocks[id as usize].copied = false;
+    let block = &mut blocks[id as usize];
+    let (column, depth) = (block.column, block.depth());
+    block.column = NONE;
     let (next, is_last) = copies.leave(id);
-    blocks[next as usize].copied = !is_last;
+    if is_last {
+        blocks[next as usize].place &= !COPIED;
+    }
     if cache.at(column, depth) == Some(id) {
         cache.replace(column, depth, next);
     }

@@ -156,14 +156,14 @@ impl Scheduler {
         self.rerank_waiting(now, slot);
     }
 
-    /// A block of a shared opening became hittable: waiting turns of the group may now hit further.
-    pub(crate) fn shared_content_found(&mut self, now: Time, ident: Ident) {
-        for slot in self.waiting_for(ident, |hit| hit == ident.depth()) {
+    /// So many blocks of a shared opening became hittable: waiting turns of the group may now hit further.
+    pub(crate) fn shared_content_found(&mut self, now: Time, first: Ident, count: Blocks) {
+        let (lineage, from) = (first.lineage(), first.depth());
+        let ends_there = |hit: Blocks| from <= hit && hit < from + count;
+        for slot in self.waiting_for(first, ends_there) {
             let s = &self.sessions[slot];
-            if s.pin.is_none()
-                && s.hit == ident.depth()
-                && s.lineage.at(ident.depth().get(), s.id).0 == ident
-            {
+            let hit = s.hit.get();
+            if s.pin.is_none() && s.lineage.at(hit, s.id).0 == Ident::new(lineage, hit) {
                 self.match_prefix(slot);
                 self.count_owed(slot);
                 self.rerank_waiting(now, slot);

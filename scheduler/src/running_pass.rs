@@ -345,8 +345,8 @@ impl Scheduler {
             let ids = &s.blocks[place(start)..place(end)];
             self.pool.register(ids, (lineage, start), owner, &mut found);
         }
-        for ident in found {
-            self.shared_content_found(now, ident);
+        for run in found.chunk_by(|a, b| a.is_before(*b)) {
+            self.shared_content_found(now, run[0], Blocks(run.len() as u64));
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Scheduler {
     /// Content that allocations took and nobody has been told of yet.
     pub(crate) lost: Vec<crate::pool::Lost>,
     pub(crate) plan: StepPlan,
+    /// Room for what an order is told of a step.
+    pub(crate) seen: Vec<(crate::policy::TurnView, Tokens)>,
     pub(crate) repeats: crate::repeat::Repeats,
     in_step: bool,
     /// The round changed state although it may have planned nothing.
@@ -130,6 +132,7 @@ impl Scheduler {
             tick: None,
             lost: Vec::new(),
             plan: StepPlan::default(),
+            seen: Vec::new(),
             repeats: crate::repeat::Repeats::default(),
             in_step: false,
             changed: false,

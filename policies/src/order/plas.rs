@@ -8,8 +8,9 @@
 //! Source: Autellix, arXiv 2502.13965 (PLAS). Limits: single-threaded programs; the DAG form is not
 //! here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap;
 use scheduler::policy::{Order, Quantum, Rank, Repeat, TurnView};
 use serde::{Deserialize, Serialize};
 use units::{SessionId, Time, Tokens};
@@ -42,8 +43,10 @@ struct Program {
     took_part: u64,
     /// Wait of the program's earlier turns.
     waited_before: u64,
-    /// Tokens of all steps at which the turn must be promoted; 0 at level 0.
-    promote_at: u64,
+    /// Tokens of all steps at which the turn must be promoted; `None` at level 0.
+    due: Option<u64>,
+    /// The count under which it stands among the promotions: at or before `due`.
+    noted: Option<u64>,
 }
 
 impl Program {
@@ -60,8 +63,9 @@ pub struct Plas {
     beta: f64,
     /// Tokens scheduled in all steps so far.
     all: u64,
-    programs: BTreeMap<SessionId, Program>,
-    /// Turns below level 0 by the token count at which they are promoted.
+    programs: FxHashMap<SessionId, Program>,
+    /// Turns below level 0 by a token count before which they are not promoted. Being served puts a
+    /// promotion off, in every step of a batch, so an entry is moved only when its count is reached.
     promotions: BTreeSet<(u64, SessionId)>,
     /// Turns that used up a quantum in the last step. A decode moves no rank by itself.
     demoted: Vec<SessionId>,
@@ -81,7 +85,7 @@ impl Plas {
             quanta: set.quanta,
             beta: set.beta,
             all: 0,
-            programs: BTreeMap::new(),
+            programs: FxHashMap::default(),
             promotions: BTreeSet::new(),
             demoted: Vec::new(),
         })
@@ -89,6 +93,18 @@ impl Plas {
 
     fn level(&self, session: SessionId) -> usize {
         self.programs.get(&session).map_or(0, |p| p.level)
+    }
+
+    /// Takes the program out of the promotions.
+    fn unwatch(
+        promotions: &mut BTreeSet<(u64, SessionId)>,
+        session: SessionId,
+        program: &mut Program,
+    ) {
+        program.due = None;
+        if let Some(at) = program.noted.take() {
+            promotions.remove(&(at, session));
+        }
     }
 
     /// Notes when the turn will have waited long enough, if it sits out every step from now on.
@@ -99,20 +115,38 @@ impl Plas {
         reason = "token sums are far below 2^53 and never negative"
     )]
     fn watch(&mut self, session: SessionId, program_service: Tokens) {
-        let all = self.all;
-        let beta = self.beta;
         let Some(program) = self.programs.get_mut(&session) else {
             return;
         };
-        self.promotions.remove(&(program.promote_at, session));
-        program.promote_at = 0;
-        if program.level > 0 {
-            let service = program_service.get() + program.turn_service;
-            let needed = (beta * service as f64).ceil() as u64;
-            let waited = program.waited_before + program.turn_wait(all);
-            program.promote_at = all + needed.saturating_sub(waited);
-            self.promotions.insert((program.promote_at, session));
+        if program.level == 0 {
+            Self::unwatch(&mut self.promotions, session, program);
+            return;
         }
+        let service = program_service.get() + program.turn_service;
+        let needed = (self.beta * service as f64).ceil() as u64;
+        let waited = program.waited_before + program.turn_wait(self.all);
+        let due = self.all + needed.saturating_sub(waited);
+        program.due = Some(due);
+        if program.noted.is_some_and(|at| at <= due) {
+            return;
+        }
+        if let Some(at) = program.noted.replace(due) {
+            self.promotions.remove(&(at, session));
+        }
+        self.promotions.insert((due, session));
+    }
+
+    /// The first count at which somebody is promoted.
+    fn first_due(&self) -> Option<u64> {
+        let mut first = None;
+        for (at, session) in &self.promotions {
+            if first.is_some_and(|due| due <= *at) {
+                break;
+            }
+            let due = self.programs.get(session).and_then(|program| program.due);
+            first = first.into_iter().chain(due).min();
+        }
+        first
     }
 }
 
@@ -170,32 +204,36 @@ impl Order for Plas {
             .count();
         let all = self.all;
         let program = self.programs.entry(turn.session).or_default();
-        let old = program.promote_at;
+        Self::unwatch(&mut self.promotions, turn.session, program);
         *program = Program {
             level,
             since: all,
             waited_before: program.waited_before,
             ..Program::default()
         };
-        self.promotions.remove(&(old, turn.session));
         self.watch(turn.session, turn.session_service);
     }
 
     fn before_step(&mut self, moved: &mut Vec<SessionId>) {
         moved.append(&mut self.demoted);
-        while let Some(&(at, session)) = self.promotions.first() {
-            if at > self.all {
-                break;
-            }
+        while let Some(&(at, session)) = self.promotions.first()
+            && at <= self.all
+        {
             self.promotions.remove(&(at, session));
-            if let Some(program) = self.programs.get_mut(&session) {
-                *program = Program {
-                    since: self.all,
-                    waited_before: program.waited_before,
-                    ..Program::default()
-                };
-                moved.push(session);
+            let Some(program) = self.programs.get_mut(&session) else {
+                continue;
+            };
+            program.noted = program.due.filter(|&due| due > at);
+            if let Some(due) = program.noted {
+                self.promotions.insert((due, session));
+                continue;
             }
+            *program = Program {
+                since: self.all,
+                waited_before: program.waited_before,
+                ..Program::default()
+            };
+            moved.push(session);
         }
     }
 
@@ -234,7 +272,7 @@ impl Order for Plas {
             // The step that uses up the last of it is planned for itself.
             steps = steps.min(left.saturating_sub(1));
         }
-        if let Some(&(at, _)) = self.promotions.first() {
+        if let Some(at) = self.first_due() {
             steps = steps.min(at.saturating_sub(self.all).div_ceil(turns.max(1)));
         }
         Repeat::WhileRanksHold(steps)
@@ -261,14 +299,13 @@ impl Order for Plas {
             // The tools' time is no wait for the engine.
             program.since = all;
             program.took_part = 0;
-            let old = std::mem::take(&mut program.promote_at);
-            self.promotions.remove(&(old, turn.session));
+            Self::unwatch(&mut self.promotions, turn.session, program);
         }
     }
 
     fn session_ended(&mut self, session: SessionId) {
-        if let Some(program) = self.programs.remove(&session) {
-            self.promotions.remove(&(program.promote_at, session));
+        if let Some(mut program) = self.programs.remove(&session) {
+            Self::unwatch(&mut self.promotions, session, &mut program);
         }
     }
 }
@@ -276,6 +313,8 @@ impl Order for Plas {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use proptest::prelude::*;
 
     fn turn(session: u32, service: u64) -> TurnView {
         TurnView {
@@ -350,5 +389,52 @@ mod tests {
         order.planned(&[(turn(0, 32), Tokens(1))]);
         let steps = order.repeat(&mut std::iter::once(turn(0, 32)));
         assert_eq!(steps, Repeat::Never, "it was demoted");
+    }
+
+    proptest! {
+        /// Whatever is served and left out, those are promoted whose instant has come, by that instant, and
+        /// the first instant is what a batch may repeat up to. The instants are compared one by one.
+        #[test]
+        fn whoever_is_due_is_promoted_and_nobody_else(
+            steps in prop::collection::vec((0_u32..64, 1_u64..20, 0_u32..8), 1..120),
+        ) {
+            let mut plas = plas(20);
+            let mut service = [0_u64; 6];
+            for (served, tokens, ready) in steps {
+                let ended = SessionId(ready / 2);
+                if ready < 6 {
+                    let id = usize::try_from(ready).unwrap();
+                    plas.turn_ready(&turn(ready, service[id]));
+                } else if plas.programs.contains_key(&ended) {
+                    plas.turn_ended(&turn(ended.0, 0));
+                }
+
+                let dues = |plas: &Plas| {
+                    let all = plas.programs.iter();
+                    let dues = all.filter_map(|(&id, p)| Some((p.due?, id)));
+                    dues.collect::<BTreeSet<_>>()
+                };
+                let before = dues(&plas);
+                prop_assert_eq!(plas.first_due(), before.first().map(|&(due, _)| due));
+                let due = before.iter().filter(|&&(at, _)| at <= plas.all);
+                let wanted: Vec<SessionId> = due.map(|&(_, id)| id).collect();
+                plas.demoted.clear();
+                let mut moved = Vec::new();
+                plas.before_step(&mut moved);
+                prop_assert_eq!(moved, wanted);
+                let later = before.into_iter().filter(|&(at, _)| at > plas.all);
+                prop_assert_eq!(dues(&plas), later.collect::<BTreeSet<_>>());
+
+                let mut step = Vec::new();
+                for id in 0..6 {
+                    if served >> id & 1 == 1 && plas.programs.contains_key(&SessionId(id)) {
+                        let had = &mut service[usize::try_from(id).unwrap()];
+                        *had += tokens;
+                        step.push((turn(id, *had), Tokens(tokens)));
+                    }
+                }
+                plas.planned(&step);
+            }
+        }
     }
 }
