@@ -12,6 +12,7 @@
     reason = "this crate is the real world: clocks, files, threads and processes enter here"
 )]
 
+pub mod cuda;
 pub mod fetch;
 pub mod model;
 pub mod reference;

@@ -1,0 +1,325 @@
+//! Attention over paged KV, by parts and by tiles, against the plain formula.
+
+use engine::{
+    Batch, Row,
+    cuda::{
+        Address, Device,
+        launch::{self, Heads, Paged, Split, Tiled},
+        metadata::{Layout, pack},
+        shape::Shape,
+        work::Work,
+    },
+};
+use units::{SessionId, Tokens};
+
+use crate::{
+    emulated::{Emulated, device},
+    values::{ONE_ROUNDING, error, rounded},
+};
+
+/// Rows as (query, context), and what they lie in.
+struct Case {
+    heads: Heads,
+    block_size: usize,
+    rows: Vec<(u64, u64)>,
+}
+
+struct Inputs {
+    batch: Batch,
+    /// `[tokens, projected]`.
+    qkv: Vec<f32>,
+    /// Per row `[context, kv, width]`.
+    keys: Vec<Vec<f32>>,
+    values: Vec<Vec<f32>>,
+}
+
+impl Case {
+    fn stride(&self) -> usize {
+        2 * self.block_size * (self.heads.kv * self.heads.width) as usize
+    }
+
+    /// Blocks are dealt out of order, so that tables matter.
+    fn inputs(&self, seed: u64) -> Inputs {
+        let mut batch = Batch {
+            starts: vec![0],
+            ..Batch::default()
+        };
+        let per_row: Vec<u64> = self
+            .rows
+            .iter()
+            .map(|r| r.1.div_ceil(self.block_size as u64))
+            .collect();
+        let mut block = per_row.iter().sum::<u64>() as u32;
+        let size = (self.heads.kv * self.heads.width) as usize;
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        for (r, &(query, context)) in self.rows.iter().enumerate() {
+            let table: Vec<u32> = (0..per_row[r])
+                .map(|_| {
+                    block -= 1;
+                    block
+                })
+                .collect();
+            for position in context - query..context {
+                batch.positions.push(position);
+                let at = table[position as usize / self.block_size];
+                batch
+                    .slots
+                    .push(u64::from(at) * self.block_size as u64 + position % self.block_size as u64);
+            }
+            batch.starts.push(batch.positions.len() as u64);
+            batch.sample_at.push(batch.positions.len() as u64 - 1);
+            batch.block_tables.push(table);
+            batch.rows.push(Row {
+                session: SessionId(r as u32),
+                query: Tokens(query),
+                context: Tokens(context),
+                samples: true,
+            });
+            keys.push(rounded(seed + 2 * r as u64, context as usize * size));
+            values.push(rounded(seed + 2 * r as u64 + 1, context as usize * size));
+        }
+        let tokens = batch.positions.len();
+        let qkv = rounded(seed + 1000, tokens * self.heads.projected() as usize)
+            .iter()
+            .map(|v| 4.0 * v)
+            .collect();
+        Inputs {
+            batch,
+            qkv,
+            keys,
+            values,
+        }
+    }
+
+    /// The formula, in 64 bits: `[tokens, heads, width]`.
+    fn expected(&self, inputs: &Inputs) -> Vec<f32> {
+        let (width, kv_heads) = (self.heads.width as usize, self.heads.kv as usize);
+        let mut out = Vec::new();
+        for (r, row) in inputs.batch.rows.iter().enumerate() {
+            for t in inputs.batch.starts[r]..inputs.batch.starts[r + 1] {
+                let seen = inputs.batch.positions[t as usize] as usize + 1;
+                assert!(seen as u64 <= row.context.get());
+                for head in 0..self.heads.query as usize {
+                    let kv = head / self.heads.group() as usize;
+                    let q = &inputs.qkv[t as usize * self.heads.projected() as usize + head * width..][..width];
+                    let at = |all: &'_ [f32], i: usize| all[(i * kv_heads + kv) * width..][..width].to_vec();
+                    let scores: Vec<f64> = (0..seen)
+                        .map(|i| {
+                            let dot: f64 = at(&inputs.keys[r], i)
+                                .iter()
+                                .zip(q)
+                                .map(|(a, b)| f64::from(a * b))
+                                .sum();
+                            dot / (width as f64).sqrt()
+                        })
+                        .collect();
+                    let top = scores.iter().copied().fold(f64::MIN, f64::max);
+                    let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
+                    let mut sum = vec![0.0; width];
+                    for (i, s) in scores.iter().enumerate() {
+                        let weight = (s - top).exp() / total;
+                        for (o, v) in sum.iter_mut().zip(at(&inputs.values[r], i)) {
+                            *o += weight * f64::from(v);
+                        }
+                    }
+                    out.extend(sum.into_iter().map(|v| v as f32));
+                }
+            }
+        }
+        out
+    }
+
+    /// KV in blocks; what no context fills stays not-a-number.
+    fn pool(&self, inputs: &Inputs) -> Vec<f32> {
+        let (width, kv_heads) = (self.heads.width as usize, self.heads.kv as usize);
+        let blocks = inputs.batch.block_tables.iter().map(Vec::len).sum::<usize>();
+        let mut pool = vec![f32::NAN; blocks * self.stride()];
+        for (r, table) in inputs.batch.block_tables.iter().enumerate() {
+            for position in 0..inputs.batch.rows[r].context.get() as usize {
+                let block = table[position / self.block_size] as usize;
+                for kv in 0..kv_heads {
+                    let from = (position * kv_heads + kv) * width;
+                    let to = block * self.stride()
+                        + (kv * self.block_size + position % self.block_size) * width;
+                    pool[to..to + width].copy_from_slice(&inputs.keys[r][from..from + width]);
+                    let to = to + self.stride() / 2;
+                    pool[to..to + width].copy_from_slice(&inputs.values[r][from..from + width]);
+                }
+            }
+        }
+        pool
+    }
+
+    /// Runs it: rows of one query by parts unless `tiles` says all by tiles.
+    fn run(&self, d: &mut Emulated, inputs: &Inputs, tiles: bool) -> Vec<f32> {
+        let heads = self.heads;
+        let group = heads.group() as usize;
+        let work = Work::new(
+            &inputs.batch,
+            group,
+            heads.kv as usize,
+            d.limits().processors,
+            tiles,
+        );
+        let shape = Shape::exact(&inputs.batch, &work);
+        // Decoding steps run in the padded shape they would be recorded in.
+        let shape = shape.bucket().unwrap_or(shape);
+        let layout = Layout::new(shape);
+        let mut arrays = Vec::new();
+        let ids = vec![0; inputs.batch.positions.len()];
+        pack(&mut arrays, shape, &inputs.batch, &ids, &work).expect("fits");
+        let arrays = d.ints(&arrays);
+        let array = |i: usize| arrays.offset(4 * i as u64);
+        let pool = d.halves(&self.pool(inputs));
+        let kv = Paged {
+            keys: pool,
+            values: pool.offset(self.stride() as u64),
+            block_stride: self.stride() as i64,
+            shift: self.block_size.trailing_zeros() as i32,
+            tables: (array(layout.tables), shape.table as i32),
+        };
+        let values = inputs.batch.positions.len() * (heads.query * heads.width) as usize;
+        let (q, out) = (d.halves(&inputs.qkv), d.poisoned(2 * values));
+        if shape.tiles > 0 {
+            let tiled = Tiled {
+                starts: array(layout.starts),
+                contexts: array(layout.contexts),
+                items: array(layout.tiles),
+            };
+            d.go(launch::prefill(q, out, &kv, &tiled, heads, shape.tiles as u32));
+        }
+        if shape.parts > 0 {
+            let parts = shape.parts * heads.query as usize;
+            let split = Split {
+                items: array(layout.parts),
+                parts: d.poisoned(4 * parts * heads.width as usize),
+                sums: d.poisoned(8 * parts),
+                starts: array(layout.part_starts),
+                tokens: array(layout.decode_tokens),
+            };
+            d.go(launch::decode(q, &kv, &split, heads, shape.parts as u32));
+            d.go(launch::attention_combine(
+                &split,
+                out,
+                heads,
+                shape.decodes as u32,
+            ));
+        }
+        assert_ne!(out, Address::NULL);
+        d.read_halves(out, values)
+    }
+}
+
+/// Probabilities are rounded to brain floats and so is the result.
+const TWO_ROUNDINGS: f64 = 2.0 * ONE_ROUNDING;
+
+fn heads(query: u32, kv: u32, width: u32) -> Heads {
+    Heads { query, kv, width }
+}
+
+#[test]
+fn decoding_by_parts_is_attention() {
+    let Some(mut d) = device("decoding_by_parts_is_attention") else {
+        return;
+    };
+    for (i, (heads, block_size)) in [
+        (heads(9, 3, 64), 16),
+        (heads(4, 4, 32), 4),
+        (heads(16, 2, 128), 16),
+        (heads(24, 2, 64), 8),
+        (heads(11, 1, 128), 2),
+        (heads(10, 1, 32), 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let case = Case {
+            heads,
+            block_size,
+            rows: vec![(1, 1), (1, 15), (1, 16), (1, 17), (1, 300)],
+        };
+        let inputs = case.inputs(30);
+        d.order = i as u32;
+        let found = case.run(&mut d, &inputs, false);
+        let off = error(&found, &case.expected(&inputs));
+        assert!(off < TWO_ROUNDINGS, "{heads:?}: {off}");
+    }
+    assert!(d.launched.keys().any(|k| *k == "decode_64_wide"));
+    assert!(!d.launched.keys().any(|k| k.starts_with("prefill")));
+}
+
+#[test]
+fn prefill_by_tiles_is_causal_attention() {
+    let Some(mut d) = device("prefill_by_tiles_is_causal_attention") else {
+        return;
+    };
+    for (i, (heads, block_size)) in [
+        (heads(3, 1, 64), 16),
+        (heads(4, 4, 32), 4),
+        (heads(8, 2, 128), 16),
+        (heads(5, 1, 32), 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let case = Case {
+            heads,
+            block_size,
+            // Fresh, a later chunk, one query deep in a context, one at its start, over several tiles.
+            rows: vec![(20, 20), (7, 90), (1, 129), (1, 1), (70, 140)],
+        };
+        let inputs = case.inputs(60);
+        d.order = i as u32;
+        let found = case.run(&mut d, &inputs, true);
+        let off = error(&found, &case.expected(&inputs));
+        assert!(off < TWO_ROUNDINGS, "{heads:?}: {off}");
+    }
+    assert!(!d.launched.keys().any(|k| k.starts_with("decode")));
+}
+
+#[test]
+fn decodes_and_prefills_of_one_step_do_not_disturb_each_other() {
+    let Some(mut d) = device("decodes_and_prefills_of_one_step_do_not_disturb_each_other") else {
+        return;
+    };
+    let case = Case {
+        heads: heads(6, 2, 64),
+        block_size: 16,
+        rows: vec![(1, 40), (33, 65), (1, 7), (2, 2)],
+    };
+    let inputs = case.inputs(90);
+    let found = case.run(&mut d, &inputs, false);
+    assert!(error(&found, &case.expected(&inputs)) < TWO_ROUNDINGS);
+    assert_eq!((d.launched["prefill_64"], d.launched["decode_64"]), (1, 1));
+}
+
+#[test]
+fn a_query_gives_the_same_bits_however_its_prompt_was_cut() {
+    let Some(mut d) = device("a_query_gives_the_same_bits_however_its_prompt_was_cut") else {
+        return;
+    };
+    let heads = heads(6, 2, 64);
+    let whole = Case {
+        heads,
+        block_size: 16,
+        rows: vec![(100, 100)],
+    };
+    let inputs = whole.inputs(120);
+    let all = whole.run(&mut d, &inputs, true);
+    let (size, projected) = ((heads.query * heads.width) as usize, heads.projected() as usize);
+    for (first, last) in [(0, 37), (37, 41), (41, 42), (42, 100)] {
+        // The chunk alone: the same KV, a batch that begins later.
+        let chunk = Case {
+            heads,
+            block_size: 16,
+            rows: vec![((last - first) as u64, last as u64)],
+        };
+        let mut part = chunk.inputs(120);
+        part.qkv = inputs.qkv[first * projected..last * projected].to_vec();
+        let kv = (heads.kv * heads.width) as usize * last;
+        part.keys = vec![inputs.keys[0][..kv].to_vec()];
+        part.values = vec![inputs.values[0][..kv].to_vec()];
+        let found = chunk.run(&mut d, &part, true);
+        assert_eq!(found, all[first * size..last * size], "{first}..{last}");
+    }
+}

@@ -1,0 +1,339 @@
+//! A [`Device`] that is a process on the CPU.
+
+use std::{
+    collections::HashMap,
+    env, fs,
+    io::{BufReader, Read, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::OnceLock,
+};
+
+use engine::{
+    ExecutorError,
+    cuda::{Address, Arg, Device, Launch, Limits, Module, Op, kernels},
+};
+use half::bf16;
+use sha2::{Digest, Sha256};
+
+/// The CPU in place of a GPU.
+#[derive(Debug)]
+pub(crate) struct Emulated {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+    graphs: HashMap<u64, Vec<Op>>,
+    begun: Vec<(u64, Vec<Op>)>,
+    /// In which order threads run: see `primitives.h`.
+    pub(crate) order: u32,
+    /// Launches so far, by kernel.
+    pub(crate) launched: HashMap<&'static str, usize>,
+    pub(crate) limits: Limits,
+}
+
+fn names() -> Vec<&'static str> {
+    Module::ALL.iter().flat_map(|m| m.kernels()).copied().collect()
+}
+
+/// The program, compiled once; `None` without a compiler.
+fn program() -> Option<&'static PathBuf> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAM.get_or_init(compile).as_ref()
+}
+
+fn compile() -> Option<PathBuf> {
+    let compiler = env::var("CXX").unwrap_or_else(|_| "g++".into());
+    let works = Command::new(&compiler).arg("--version").output();
+    if !cfg!(target_os = "linux") || !works.is_ok_and(|o| o.status.success()) {
+        return None;
+    }
+    let mut source = String::from(include_str!("primitives.h"));
+    source.push_str(kernels::COMMON);
+    for module in Module::ALL {
+        source.push_str(module.body());
+    }
+    source.push_str("#define KERNELS ");
+    for name in names() {
+        source.push_str(&format!("ENTRY({name}), "));
+    }
+    source.push('\n');
+    source.push_str(include_str!("server.h"));
+
+    let digest = Sha256::digest(&source);
+    let key: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("cuda-emulation-{key}"));
+    if path.exists() {
+        return Some(path);
+    }
+    fs::create_dir_all(&folder).expect("a folder for the build");
+    let file = folder.join(format!("cuda-emulation-{key}-{}.cpp", std::process::id()));
+    fs::write(&file, source).expect("writable");
+    let unfinished = file.with_extension("out");
+    let output = Command::new(&compiler)
+        .args(["-std=c++17", "-O1", "-w", "-U_FORTIFY_SOURCE"])
+        // A misaligned access stops a GPU; here it must stop too.
+        .args(["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"])
+        .arg(&file)
+        .arg("-o")
+        .arg(&unfinished)
+        .output()
+        .expect("the compiler starts");
+    assert!(
+        output.status.success(),
+        "the kernels do not compile as C++:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    fs::rename(&unfinished, &path).expect("renamed");
+    fs::remove_file(&file).expect("removed");
+    Some(path)
+}
+
+/// A device, or `None` (said by name) where it cannot be.
+pub(crate) fn device(test: &str) -> Option<Emulated> {
+    let Some(program) = program() else {
+        eprintln!("SKIPPED: {test}: no g++ to compile the kernels for the CPU");
+        return None;
+    };
+    let mut child = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the emulation starts");
+    let to = child.stdin.take().expect("piped");
+    let from = BufReader::new(child.stdout.take().expect("piped"));
+    Some(Emulated {
+        child,
+        to,
+        from,
+        graphs: HashMap::new(),
+        begun: Vec::new(),
+        order: 0,
+        launched: HashMap::new(),
+        limits: Limits::of((9, 0), 4),
+    })
+}
+
+impl Drop for Emulated {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lost(what: &str) -> ExecutorError {
+    ExecutorError::Device {
+        device: "the emulation".into(),
+        doing: what.into(),
+        what: "it has stopped; its last words are above".into(),
+    }
+}
+
+impl Emulated {
+    fn send(&mut self, bytes: &[u8]) -> Result<(), ExecutorError> {
+        self.to.write_all(bytes).map_err(|_| lost("send"))
+    }
+
+    fn receive(&mut self, bytes: &mut [u8]) -> Result<(), ExecutorError> {
+        self.to.flush().map_err(|_| lost("send"))?;
+        self.from.read_exact(bytes).map_err(|_| lost("receive"))
+    }
+
+    fn done(&mut self, what: &str) -> Result<(), ExecutorError> {
+        self.receive(&mut [0]).map_err(|_| lost(what))
+    }
+
+    fn launch(&mut self, launch: &Launch) -> Result<(), ExecutorError> {
+        assert_eq!(launch.fault(self.limits), None);
+        *self.launched.entry(launch.kernel).or_default() += 1;
+        let which = names()
+            .iter()
+            .position(|&n| n == launch.kernel)
+            .expect("a kernel of the table");
+        assert!(launch.module.kernels().contains(&launch.kernel), "{launch:?}");
+        let [x, y] = launch.grid;
+        let header = [
+            which as u32,
+            x,
+            y,
+            1,
+            launch.block,
+            1,
+            1,
+            launch.shared,
+            self.order,
+            launch.args.len() as u32,
+        ];
+        let mut message = vec![b'L'];
+        message.extend(header.iter().flat_map(|v| v.to_le_bytes()));
+        message.extend(launch.args.iter().flat_map(|a| Arg::bits(*a).to_le_bytes()));
+        self.send(&message)?;
+        self.done(launch.kernel)
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), ExecutorError> {
+        match op {
+            Op::Launch(launch) => self.launch(launch),
+            Op::Product(p) => {
+                let mut message = vec![b'G'];
+                message.extend([p.a, p.w, p.c].iter().flat_map(|a| a.0.to_le_bytes()));
+                message.extend(
+                    [p.m, p.n, p.k, u32::from(p.wide)]
+                        .iter()
+                        .flat_map(|v| v.to_le_bytes()),
+                );
+                self.send(&message)?;
+                self.done("product")
+            }
+            Op::Copy { from, to, bytes, .. } => {
+                let mut message = vec![b'C'];
+                message.extend([to.0, from.0, *bytes].iter().flat_map(|v| v.to_le_bytes()));
+                self.send(&message)
+            }
+        }
+    }
+
+    /// Memory that holds these brain floats.
+    pub(crate) fn halves(&mut self, values: &[f32]) -> Address {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
+            .collect();
+        self.bytes(&bytes)
+    }
+
+    /// Memory that holds these floats.
+    pub(crate) fn floats(&mut self, values: &[f32]) -> Address {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.bytes(&bytes)
+    }
+
+    /// Memory that holds these integers.
+    pub(crate) fn ints(&mut self, values: &[i32]) -> Address {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.bytes(&bytes)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Address {
+        let at = self.alloc(bytes.len() as u64).expect("memory");
+        self.write(at, bytes).expect("written");
+        at
+    }
+
+    /// Memory full of not-a-number.
+    pub(crate) fn poisoned(&mut self, bytes: usize) -> Address {
+        self.alloc(bytes as u64).expect("memory")
+    }
+
+    pub(crate) fn read_halves(&mut self, at: Address, count: usize) -> Vec<f32> {
+        let mut bytes = vec![0; 2 * count];
+        self.read(at, &mut bytes).expect("read");
+        bytes
+            .chunks_exact(2)
+            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect()
+    }
+
+    pub(crate) fn read_ints(&mut self, at: Address, count: usize) -> Vec<i32> {
+        let mut bytes = vec![0; 4 * count];
+        self.read(at, &mut bytes).expect("read");
+        bytes
+            .chunks_exact(4)
+            .map(|b| i32::from_le_bytes(b.try_into().expect("four bytes")))
+            .collect()
+    }
+
+    pub(crate) fn read_floats(&mut self, at: Address, count: usize) -> Vec<f32> {
+        self.read_ints(at, count)
+            .into_iter()
+            .map(|b| f32::from_bits(b as u32))
+            .collect()
+    }
+
+    /// Runs one launch.
+    pub(crate) fn go(&mut self, launch: Launch) {
+        self.run(&[Op::Launch(launch)]).expect("the kernel ends");
+    }
+}
+
+impl Device for Emulated {
+    fn name(&self) -> String {
+        "CPU (emulation)".into()
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn alloc(&mut self, bytes: u64) -> Result<Address, ExecutorError> {
+        let mut message = vec![b'A'];
+        message.extend(bytes.to_le_bytes());
+        self.send(&message)?;
+        let mut at = [0; 8];
+        self.receive(&mut at)?;
+        Ok(Address(u64::from_le_bytes(at)))
+    }
+
+    fn free(&mut self, _: Address) -> Result<(), ExecutorError> {
+        // The process ends with the test.
+        Ok(())
+    }
+
+    fn alloc_host(&mut self, bytes: u64) -> Result<Address, ExecutorError> {
+        self.alloc(bytes)
+    }
+
+    fn write(&mut self, to: Address, bytes: &[u8]) -> Result<(), ExecutorError> {
+        let mut message = vec![b'W'];
+        message.extend([to.0, bytes.len() as u64].iter().flat_map(|v| v.to_le_bytes()));
+        self.send(&message)?;
+        self.send(bytes)
+    }
+
+    fn read(&mut self, from: Address, to: &mut [u8]) -> Result<(), ExecutorError> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let mut message = vec![b'R'];
+        message.extend([from.0, to.len() as u64].iter().flat_map(|v| v.to_le_bytes()));
+        self.send(&message)?;
+        self.receive(to)
+    }
+
+    fn run(&mut self, ops: &[Op]) -> Result<(), ExecutorError> {
+        ops.iter().try_for_each(|op| self.op(op))
+    }
+
+    fn record(&mut self, graph: u64, ops: &[Op]) -> Result<(), ExecutorError> {
+        self.graphs.insert(graph, ops.to_vec());
+        self.run(ops)
+    }
+
+    fn replay(&mut self, graph: u64) -> Result<bool, ExecutorError> {
+        let Some(ops) = self.graphs.get(&graph).cloned() else {
+            return Ok(false);
+        };
+        self.run(&ops)?;
+        Ok(true)
+    }
+
+    fn forget_graphs(&mut self) {
+        self.graphs.clear();
+    }
+
+    fn begin(&mut self, copy: u64, ops: &[Op]) -> Result<(), ExecutorError> {
+        // Done as late as may be: when somebody asks whether it has ended.
+        self.begun.push((copy, ops.to_vec()));
+        Ok(())
+    }
+
+    fn ended(&mut self, copy: u64) -> Result<bool, ExecutorError> {
+        while let Some((id, ops)) = (!self.begun.is_empty()).then(|| self.begun.remove(0)) {
+            self.run(&ops)?;
+            if id == copy {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
