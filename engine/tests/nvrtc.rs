@@ -3,7 +3,10 @@
 //! Needs NVRTC but no GPU: `pip download nvidia-cuda-nvrtc`, and the library's folder in
 //! `LD_LIBRARY_PATH`. Skipped by name where it is not found.
 #![cfg(feature = "cuda")]
-#![allow(clippy::disallowed_methods, reason = "files in a folder of the test's own")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "files in a folder of the test's own"
+)]
 
 use engine::cuda::{
     Module,

@@ -123,6 +123,8 @@ pub enum Command {
     Hardware(HardwareArgs),
     /// List the workloads that come with the program.
     Workloads(WorkloadsArgs),
+    /// What this machine has, and which executors can run on it.
+    Doctor(crate::doctor::args::DoctorArgs),
     /// Make traces of recordings, and describe, check, sample, merge, scale or fill them.
     Trace(TraceArgs),
 }

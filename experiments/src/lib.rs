@@ -5,7 +5,7 @@
 //! says how sure their means are; [`sweep`] does whole grids of runs and [`merge`] joins their parts;
 //! [`compare`] lays two runs side by side; [`demo`] is what `orrery` does without arguments; [`show`]
 //! lists what there is to choose from; [`trace`] makes and describes traces; [`capacity`] searches how
-//! much load a machine takes; [`perfetto`] draws a run as a timeline, [`html`] a sweep as a page;
+//! much load a machine takes; [`doctor`] says what a machine has; [`perfetto`] draws a run as a timeline, [`html`] a sweep as a page;
 //! [`validate`] holds the simulation against a real engine's log and [`calibrate`] fits a cost model
 //! to one.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
@@ -23,6 +23,7 @@ pub mod claims;
 pub mod cli;
 pub mod compare;
 pub mod demo;
+pub mod doctor;
 pub mod estimate;
 pub mod failure;
 pub mod figure;
@@ -103,6 +104,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args),
         Some(Command::Workloads(args)) => show::workloads(&args.what),
+        Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Trace(args)) => trace::command(&args, &interrupt),
     }
 }

@@ -86,7 +86,9 @@ impl Blas {
         }
         let plan = match self.plans.entry(shape) {
             std::collections::hash_map::Entry::Occupied(plan) => plan.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) => place.insert(plan(self.handle, shape)?),
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(plan(self.handle, shape)?)
+            }
         };
         let (one, zero) = (1.0_f32, 0.0_f32);
         let [a, b, c] = plan.layouts;
@@ -129,7 +131,8 @@ fn plan(handle: sys::cublasLtHandle_t, shape: Shape) -> Result<Plan, result::Cub
     let Shape { m, n, k, wide } = shape;
     let half = sys::cudaDataType_t::CUDA_R_16BF;
     let full = sys::cudaDataType_t::CUDA_R_32F;
-    let description = result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, full)?;
+    let description =
+        result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, full)?;
     let layout = |kind, rows: u32, columns: u32| {
         result::create_matrix_layout(kind, rows.into(), columns.into(), rows.into())
     };

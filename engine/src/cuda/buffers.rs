@@ -107,7 +107,9 @@ impl Buffer {
             Self::Logits => 4 * shape.samples * config.vocabulary,
             Self::Sampled => 4 * shape.samples,
             Self::RouterLogits => 4 * t * experts,
-            Self::ExpertIds | Self::ExpertWeights | Self::ExpertOrder | Self::ExpertPlace => 4 * entries,
+            Self::ExpertIds | Self::ExpertWeights | Self::ExpertOrder | Self::ExpertPlace => {
+                4 * entries
+            }
             Self::ExpertStarts if experts == 0 => 0,
             Self::ExpertStarts => 4 * (experts + 1),
             // The smaller tile makes more of them.

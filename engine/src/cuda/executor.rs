@@ -210,7 +210,10 @@ impl<D: Device> CudaExecutor<D> {
             let (room, at) = self.spare.swap_remove(i);
             return Ok((at, room));
         }
-        Ok((self.device.alloc_host(room * self.block_bytes().get())?, room))
+        Ok((
+            self.device.alloc_host(room * self.block_bytes().get())?,
+            room,
+        ))
     }
 }
 
@@ -227,7 +230,8 @@ fn check(config: &ModelConfig, options: Options) -> Result<(), ExecutorError> {
             config.head_dim
         ));
     }
-    if config.kv_heads == 0 || !config.heads.is_multiple_of(config.kv_heads) || config.group() > 16 {
+    if config.kv_heads == 0 || !config.heads.is_multiple_of(config.kv_heads) || config.group() > 16
+    {
         return refuse(format!(
             "the cuda executor takes up to 16 query heads a KV head, the model has {} and {}",
             config.heads, config.kv_heads
@@ -256,7 +260,10 @@ fn check(config: &ModelConfig, options: Options) -> Result<(), ExecutorError> {
         ));
     }
     if options.blocks * u64::from(options.block_size) > i32::MAX as u64 {
-        return refuse(format!("{} blocks are more than 2^31 tokens", options.blocks));
+        return refuse(format!(
+            "{} blocks are more than 2^31 tokens",
+            options.blocks
+        ));
     }
     Ok(())
 }
@@ -292,13 +299,17 @@ impl<D: Device> Executor for CudaExecutor<D> {
         debug_assert_eq!(arrays.len(), Layout::new(shape).len);
         let bytes: Vec<u8> = arrays.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.arrays = arrays;
-        self.device.write(self.buffers.at(Buffer::Metadata), &bytes)?;
+        self.device
+            .write(self.buffers.at(Buffer::Metadata), &bytes)?;
         self.run(shape, bucket.is_some())?;
 
         self.samples = batch.sample_at.len();
         let ids = self.read_u32(Buffer::Sampled, self.samples)?;
         let sessions = batch.rows.iter().filter(|r| r.samples).map(|r| r.session);
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.config.vocabulary) {
+        if let Some(id) = ids
+            .iter()
+            .find(|&&id| id as usize >= self.config.vocabulary)
+        {
             return Err(self.failed(
                 "sampling",
                 format!("token id {id}: the logits are not numbers"),
@@ -321,7 +332,11 @@ impl<D: Device> Executor for CudaExecutor<D> {
             session: copy.session,
             what,
         };
-        if let Some(block) = copy.blocks.iter().find(|&&b| u64::from(b) >= self.pool.blocks) {
+        if let Some(block) = copy
+            .blocks
+            .iter()
+            .find(|&&b| u64::from(b) >= self.pool.blocks)
+        {
             return Err(refused(format!(
                 "block {block} of a pool of {}",
                 self.pool.blocks
@@ -329,6 +344,12 @@ impl<D: Device> Executor for CudaExecutor<D> {
         }
         let to_host = copy.way == Way::ToHost;
         let host = if to_host {
+            if copy.first != 0 {
+                return Err(refused(format!(
+                    "it begins at block {}, and host memory takes contexts from their start",
+                    copy.first
+                )));
+            }
             self.forget(copy.session);
             let (at, room) = self.host_memory(copy.blocks.len())?;
             let blocks = copy.blocks.len();
@@ -339,16 +360,23 @@ impl<D: Device> Executor for CudaExecutor<D> {
                 .host
                 .get(&copy.session)
                 .ok_or_else(|| refused("nothing of it is in host memory".into()))?;
-            if kept.blocks < copy.blocks.len() {
+            let end = copy.first as usize + copy.blocks.len();
+            if kept.blocks < end {
                 return Err(refused(format!(
-                    "host memory has {} blocks of it, not {}",
-                    kept.blocks,
-                    copy.blocks.len()
+                    "it takes blocks {} to {end} and host memory has {}",
+                    copy.first, kept.blocks
                 )));
             }
             kept.at
+                .offset(u64::from(copy.first) * self.block_bytes().get())
         };
-        let ops = copy_ops(self.pool.base, host, &copy.blocks, self.block_bytes().get(), to_host);
+        let ops = copy_ops(
+            self.pool.base,
+            host,
+            &copy.blocks,
+            self.block_bytes().get(),
+            to_host,
+        );
         self.device.begin(copy.id, &ops)?;
         self.copying.push(copy.id);
         Ok(())
@@ -411,7 +439,11 @@ fn copy_ops(pool: Address, host: Address, blocks: &[u32], bytes: u64, to_host: b
         }
         let device = pool.offset(u64::from(blocks[first]) * bytes);
         let host = host.offset(first as u64 * bytes);
-        let (from, to) = if to_host { (device, host) } else { (host, device) };
+        let (from, to) = if to_host {
+            (device, host)
+        } else {
+            (host, device)
+        };
         ops.push(Op::Copy {
             from,
             to,

@@ -102,6 +102,43 @@ pub fn count() -> Result<i32, ExecutorError> {
     CudaContext::device_count().map_err(|e| failed("cuda", "counting devices", &e))
 }
 
+/// What the driver says of a GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Compute capability.
+    pub capability: (u32, u32),
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Bytes that are free now.
+    pub free: u64,
+    /// Multiprocessors.
+    pub multiprocessors: u32,
+}
+
+/// The GPUs of this machine. Nothing is compiled or loaded for it.
+///
+/// # Errors
+/// As [`count`].
+pub fn devices() -> Result<Vec<Found>, ExecutorError> {
+    let look = |ordinal| -> Result<Found, DriverError> {
+        let context = CudaContext::new(ordinal)?;
+        let (name, capability, limits) = describe(&context)?;
+        let (free, memory) = context.mem_get_info()?;
+        Ok(Found {
+            name,
+            capability,
+            memory: memory as u64,
+            free: free as u64,
+            multiprocessors: limits.processors,
+        })
+    };
+    (0..usize::try_from(count()?).unwrap_or(0))
+        .map(|ordinal| look(ordinal).map_err(|e| failed("cuda", "asking a device", &e)))
+        .collect()
+}
+
 fn failed(device: &str, doing: &str, error: &dyn std::fmt::Display) -> ExecutorError {
     ExecutorError::Device {
         device: device.into(),
@@ -135,11 +172,13 @@ impl Gpu {
         if !blas_is_present() {
             return Err(absent("cuBLASLt (libcublasLt.so)"));
         }
-        let context = CudaContext::new(ordinal).map_err(|e| failed("cuda", "opening the device", &e))?;
+        let context =
+            CudaContext::new(ordinal).map_err(|e| failed("cuda", "opening the device", &e))?;
         // SAFETY: memory is held by address here and freed only behind a synchronisation, so nothing
         // depends on the events that the library would record; capture must not meet them.
         unsafe { context.disable_event_tracking() };
-        let (name, capability, limits) = describe(&context).map_err(|e| failed("cuda", "asking the device", &e))?;
+        let (name, capability, limits) =
+            describe(&context).map_err(|e| failed("cuda", "asking the device", &e))?;
         if capability.0 < 8 {
             return Err(failed(
                 &name,
@@ -151,12 +190,14 @@ impl Gpu {
             ));
         }
         let streams = || Ok((context.new_stream()?, context.new_stream()?));
-        let (steps, copies) = streams().map_err(|e: DriverError| failed(&name, "making streams", &e))?;
+        let (steps, copies) =
+            streams().map_err(|e: DriverError| failed(&name, "making streams", &e))?;
         let functions = load(&name, capability, limits, cubins)?;
         // SAFETY: fresh memory of the context that `new` made current; written before it is read.
         let workspace = unsafe { result::malloc_sync(WORKSPACE) }
             .map_err(|e| failed(&name, "allocating the workspace", &e))?;
-        let blas = Blas::new(Address(workspace)).map_err(|e| failed(&name, "starting cuBLASLt", &e))?;
+        let blas =
+            Blas::new(Address(workspace)).map_err(|e| failed(&name, "starting cuBLASLt", &e))?;
         Ok(Self {
             graphs: FxHashMap::default(),
             blas,
@@ -205,7 +246,8 @@ impl Gpu {
         }
         let function = self.functions[launch.kernel];
         let mut values: Vec<u64> = launch.args.iter().map(|a| a.bits()).collect();
-        let mut pointers: Vec<*mut c_void> = values.iter_mut().map(|v| (&raw mut *v).cast()).collect();
+        let mut pointers: Vec<*mut c_void> =
+            values.iter_mut().map(|v| (&raw mut *v).cast()).collect();
         let [x, y] = launch.grid;
         // SAFETY: the function is loaded; there is a value for each of its parameters, at least as wide
         // as it and little-endian, copied before the call returns; the addresses are of memory that
@@ -267,7 +309,9 @@ fn describe(context: &CudaContext) -> Result<(String, (u32, u32), Limits), Drive
     let (major, minor) = context.compute_capability()?;
     let attribute = |which| context.attribute(which).map(i32::unsigned_abs);
     let limits = Limits {
-        shared: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+        shared: attribute(
+            CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        )?,
         processors: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
     };
     Ok((
@@ -392,7 +436,9 @@ impl Device for Gpu {
         let captured = self.steps.end_capture(sys::CUgraphInstantiate_flags(0));
         begun?;
         if let Some(captured) = captured.map_err(|e| self.failed("capture", &e))? {
-            captured.upload().map_err(|e| self.failed("upload of a graph", &e))?;
+            captured
+                .upload()
+                .map_err(|e| self.failed("upload of a graph", &e))?;
             self.graphs.insert(graph, captured);
         }
         Ok(())

@@ -53,7 +53,13 @@ pub(super) fn int(n: u32) -> Arg {
     Arg::Int(i32::try_from(n).expect("shapes fit 31 bits"))
 }
 
-fn launch(module: Module, kernel: &'static str, grid: [u32; 2], block: u32, args: Vec<Arg>) -> Launch {
+fn launch(
+    module: Module,
+    kernel: &'static str,
+    grid: [u32; 2],
+    block: u32,
+    args: Vec<Arg>,
+) -> Launch {
     Launch {
         module,
         kernel,
@@ -107,7 +113,13 @@ pub fn rms_norm(norm: &Norm, rows: u32, width: u32, eps: f32) -> Launch {
 /// `out = silu(gate) * up`.
 pub fn silu_mul(gate_up: Address, out: Address, rows: u32, ff: u32) -> Launch {
     let args = vec![Arg::Address(gate_up), Arg::Address(out), int(ff)];
-    launch(Module::Dense, "silu_mul", [rows, ff.div_ceil(1024)], 256, args)
+    launch(
+        Module::Dense,
+        "silu_mul",
+        [rows, ff.div_ceil(1024)],
+        256,
+        args,
+    )
 }
 
 /// The likeliest token of each row.
@@ -117,7 +129,13 @@ pub fn argmax(logits: Address, out: Address, rows: u32, vocabulary: u32) -> Laun
 }
 
 /// Cosines and sines of a step.
-pub fn rotations(positions: Address, inverse: Address, turns: Address, tokens: u32, half: u32) -> Launch {
+pub fn rotations(
+    positions: Address,
+    inverse: Address,
+    turns: Address,
+    tokens: u32,
+    half: u32,
+) -> Launch {
     let args = vec![
         Arg::Address(positions),
         Arg::Address(inverse),
@@ -234,7 +252,14 @@ pub struct Tiled {
 }
 
 /// Attention of rows with many queries. The head's width is 32, 64 or 128.
-pub fn prefill(q: Address, out: Address, kv: &Paged, tiled: &Tiled, heads: Heads, tiles: u32) -> Launch {
+pub fn prefill(
+    q: Address,
+    out: Address,
+    kv: &Paged,
+    tiled: &Tiled,
+    heads: Heads,
+    tiles: u32,
+) -> Launch {
     let kernel = match heads.width {
         32 => "prefill_32",
         64 => "prefill_64",
@@ -350,7 +375,13 @@ pub fn gemm(product: &Matmul, rows: Rows, tile: u32) -> Launch {
     ];
     Launch {
         shared,
-        ..launch(Module::Gemm, kernel, [x, product.n.div_ceil(columns)], block, args)
+        ..launch(
+            Module::Gemm,
+            kernel,
+            [x, product.n.div_ceil(columns)],
+            block,
+            args,
+        )
     }
 }
 
@@ -458,7 +489,13 @@ pub fn random_fill(to: Address, count: u64, seed: u64, scale: f32) -> Launch {
         Arg::Long(seed as i64),
         Arg::Float(scale),
     ];
-    launch(Module::Blocks, "random_fill", [grid_for(count), 1], 256, args)
+    launch(
+        Module::Blocks,
+        "random_fill",
+        [grid_for(count), 1],
+        256,
+        args,
+    )
 }
 
 /// One 32-bit value everywhere.

@@ -10,9 +10,9 @@
 //! powers of two; at most 512 experts; compute capability 8.0 and up.
 
 pub mod buffers;
-pub mod kernels;
 #[cfg(feature = "cuda")]
 pub mod gpu;
+pub mod kernels;
 pub mod launch;
 pub mod metadata;
 pub mod model;

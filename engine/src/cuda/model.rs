@@ -101,7 +101,10 @@ fn upload_layer(device: &mut impl Device, layer: &Layer) -> Result<DeviceLayer, 
             router: matrices(device, &[router])?,
             gate_up: matrices(
                 device,
-                &experts.iter().flat_map(|e| [&e.gate, &e.up]).collect::<Vec<_>>(),
+                &experts
+                    .iter()
+                    .flat_map(|e| [&e.gate, &e.up])
+                    .collect::<Vec<_>>(),
             )?,
             down: matrices(device, &experts.iter().map(|e| &e.down).collect::<Vec<_>>())?,
         },
@@ -214,8 +217,16 @@ struct Maker<'a, D> {
 }
 
 impl<D: Device> Maker<'_, D> {
-    #[expect(clippy::cast_precision_loss, reason = "a matrix has far fewer inputs than 2^24")]
-    fn matrix(&mut self, copies: usize, rows: usize, cols: usize) -> Result<Address, ExecutorError> {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a matrix has far fewer inputs than 2^24"
+    )]
+    fn matrix(
+        &mut self,
+        copies: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Address, ExecutorError> {
         let values = (copies * rows * cols) as u64;
         let at = self.device.alloc(2 * values)?;
         // Uniform in [-s, s) has variance s^2 / 3.

@@ -4,7 +4,9 @@ use crate::model::{ModelConfig, Moe};
 
 use super::{
     buffers::{Buffer, Buffers},
-    launch::{self, Choices, Heads, Matmul, Norm, Paged, Rope, Rows, Split, Tiled, count, tile_limit},
+    launch::{
+        self, Choices, Heads, Matmul, Norm, Paged, Rope, Rows, Split, Tiled, count, tile_limit,
+    },
     metadata::Layout,
     model::{DeviceFfn, DeviceLayer, DeviceModel},
     op::{Address, Op, Product},
@@ -115,9 +117,20 @@ impl Program<'_> {
 
     /// `c = a w^T` by whatever is quickest for so many rows.
     fn matmul(&self, ops: &mut Vec<Op>, product: &Matmul, m: u32) {
-        let Matmul { a, w, c, n, k, wide } = *product;
+        let Matmul {
+            a,
+            w,
+            c,
+            n,
+            k,
+            wide,
+        } = *product;
         ops.push(if self.invariant {
-            Op::Launch(launch::gemm(product, Rows::All(m), if m <= 64 { 16 } else { 128 }))
+            Op::Launch(launch::gemm(
+                product,
+                Rows::All(m),
+                if m <= 64 { 16 } else { 128 },
+            ))
         } else if m <= 8 {
             Op::Launch(launch::gemv(product, m))
         } else {
@@ -155,7 +168,12 @@ impl Program<'_> {
             slots: self.array(layout.slots),
             eps: config.norm_eps,
         };
-        ops.push(Op::Launch(launch::rope_write(&rope, &kv, heads, self.tokens())));
+        ops.push(Op::Launch(launch::rope_write(
+            &rope,
+            &kv,
+            heads,
+            self.tokens(),
+        )));
 
         let out = self.at(Buffer::Attention);
         if self.shape.tiles > 0 {
@@ -165,7 +183,9 @@ impl Program<'_> {
                 items: self.array(layout.tiles),
             };
             let tiles = count(self.shape.tiles);
-            ops.push(Op::Launch(launch::prefill(qkv, out, &kv, &tiled, heads, tiles)));
+            ops.push(Op::Launch(launch::prefill(
+                qkv, out, &kv, &tiled, heads, tiles,
+            )));
         }
         if self.shape.parts > 0 {
             let split = Split {
@@ -183,7 +203,9 @@ impl Program<'_> {
                 count(self.shape.parts),
             )));
             let decodes = count(self.shape.decodes);
-            ops.push(Op::Launch(launch::attention_combine(&split, out, heads, decodes)));
+            ops.push(Op::Launch(launch::attention_combine(
+                &split, out, heads, decodes,
+            )));
         }
         let output = Matmul {
             a: out,
@@ -203,7 +225,8 @@ impl Program<'_> {
         Paged {
             keys,
             values: keys.offset(2 * plane as u64),
-            block_stride: i64::try_from(2 * config.layers * plane).expect("a block is below 2^63 bytes"),
+            block_stride: i64::try_from(2 * config.layers * plane)
+                .expect("a block is below 2^63 bytes"),
             shift: i32::try_from(self.pool.block_size.trailing_zeros()).expect("below 32"),
             tables: (
                 self.array(layout.tables),
@@ -245,7 +268,14 @@ impl Program<'_> {
                 delta
             }
             (DeviceFfn::Moe { .. }, None) => delta,
-            (DeviceFfn::Moe { router, gate_up, down }, Some(moe)) => {
+            (
+                DeviceFfn::Moe {
+                    router,
+                    gate_up,
+                    down,
+                },
+                Some(moe),
+            ) => {
                 let router = Matmul {
                     a: self.at(Buffer::Normed),
                     w: router,
@@ -261,7 +291,13 @@ impl Program<'_> {
         }
     }
 
-    fn experts(&self, ops: &mut Vec<Op>, moe: &Moe, [gate_up, down]: [Address; 2], positions: Address) {
+    fn experts(
+        &self,
+        ops: &mut Vec<Op>,
+        moe: &Moe,
+        [gate_up, down]: [Address; 2],
+        positions: Address,
+    ) {
         let hidden = count(self.config.hidden);
         let (experts, active, ff) = (count(moe.experts), count(moe.active), count(moe.ff));
         let entries = self.tokens() * active;

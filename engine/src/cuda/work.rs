@@ -43,7 +43,11 @@ pub struct Work {
 /// Longest part of a context: a multiple of 16, and such that the device is filled four times over if
 /// the contexts allow it. Long parts cost less to add up; short ones spread a few long contexts over all
 /// multiprocessors.
-pub fn part_length(contexts: impl Iterator<Item = u64> + Clone, kv_heads: usize, processors: u32) -> u64 {
+pub fn part_length(
+    contexts: impl Iterator<Item = u64> + Clone,
+    kv_heads: usize,
+    processors: u32,
+) -> u64 {
     let wanted = 4 * u64::from(processors);
     let mut length = 2048;
     while length > 64 {
@@ -59,7 +63,13 @@ pub fn part_length(contexts: impl Iterator<Item = u64> + Clone, kv_heads: usize,
 impl Work {
     /// Cuts a batch. `group`: query heads of a KV head. With `invariant` every row goes by tiles, whose
     /// results do not depend on how a context was cut into chunks.
-    pub fn new(batch: &Batch, group: usize, kv_heads: usize, processors: u32, invariant: bool) -> Self {
+    pub fn new(
+        batch: &Batch,
+        group: usize,
+        kv_heads: usize,
+        processors: u32,
+        invariant: bool,
+    ) -> Self {
         let decodes = |query: u64| query == 1 && !invariant;
         let contexts = batch
             .rows

@@ -9,11 +9,11 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::bench::OnDevice;
 use engine::{
     ExecutorError,
     cuda::{Address, Arg, Device, Launch, Limits, Module, Op, kernels},
 };
-use half::bf16;
 use sha2::{Digest, Sha256};
 
 /// The CPU in place of a GPU.
@@ -24,15 +24,16 @@ pub(crate) struct Emulated {
     from: BufReader<ChildStdout>,
     graphs: HashMap<u64, Vec<Op>>,
     begun: Vec<(u64, Vec<Op>)>,
-    /// In which order threads run: see `primitives.h`.
-    pub(crate) order: u32,
-    /// Launches so far, by kernel.
-    pub(crate) launched: HashMap<&'static str, usize>,
-    pub(crate) limits: Limits,
+    order: u32,
+    limits: Limits,
 }
 
 fn names() -> Vec<&'static str> {
-    Module::ALL.iter().flat_map(|m| m.kernels()).copied().collect()
+    Module::ALL
+        .iter()
+        .flat_map(|m| m.kernels())
+        .copied()
+        .collect()
 }
 
 /// The program, compiled once; `None` without a compiler.
@@ -90,7 +91,7 @@ fn compile() -> Option<PathBuf> {
 }
 
 /// A device, or `None` (said by name) where it cannot be.
-pub(crate) fn device(test: &str) -> Option<Emulated> {
+pub(crate) fn device(test: &str) -> Option<Bench> {
     let Some(program) = program() else {
         eprintln!("SKIPPED: {test}: no g++ to compile the kernels for the CPU");
         return None;
@@ -102,22 +103,30 @@ pub(crate) fn device(test: &str) -> Option<Emulated> {
         .expect("the emulation starts");
     let to = child.stdin.take().expect("piped");
     let from = BufReader::new(child.stdout.take().expect("piped"));
-    Some(Emulated {
+    Some(Bench::new(Emulated {
         child,
         to,
         from,
         graphs: HashMap::new(),
         begun: Vec::new(),
         order: 0,
-        launched: HashMap::new(),
         limits: Limits::of((9, 0), 4),
-    })
+    }))
 }
 
 impl Drop for Emulated {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What the tests hold.
+pub(crate) type Bench = crate::bench::Bench<Emulated>;
+
+impl OnDevice for Emulated {
+    fn set_order(&mut self, order: u32) {
+        self.order = order;
     }
 }
 
@@ -145,12 +154,14 @@ impl Emulated {
 
     fn launch(&mut self, launch: &Launch) -> Result<(), ExecutorError> {
         assert_eq!(launch.fault(self.limits), None);
-        *self.launched.entry(launch.kernel).or_default() += 1;
         let which = names()
             .iter()
             .position(|&n| n == launch.kernel)
             .expect("a kernel of the table");
-        assert!(launch.module.kernels().contains(&launch.kernel), "{launch:?}");
+        assert!(
+            launch.module.kernels().contains(&launch.kernel),
+            "{launch:?}"
+        );
         let [x, y] = launch.grid;
         let header = [
             which as u32,
@@ -185,74 +196,14 @@ impl Emulated {
                 self.send(&message)?;
                 self.done("product")
             }
-            Op::Copy { from, to, bytes, .. } => {
+            Op::Copy {
+                from, to, bytes, ..
+            } => {
                 let mut message = vec![b'C'];
                 message.extend([to.0, from.0, *bytes].iter().flat_map(|v| v.to_le_bytes()));
                 self.send(&message)
             }
         }
-    }
-
-    /// Memory that holds these brain floats.
-    pub(crate) fn halves(&mut self, values: &[f32]) -> Address {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|v| bf16::from_f32(*v).to_le_bytes())
-            .collect();
-        self.bytes(&bytes)
-    }
-
-    /// Memory that holds these floats.
-    pub(crate) fn floats(&mut self, values: &[f32]) -> Address {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.bytes(&bytes)
-    }
-
-    /// Memory that holds these integers.
-    pub(crate) fn ints(&mut self, values: &[i32]) -> Address {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.bytes(&bytes)
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> Address {
-        let at = self.alloc(bytes.len() as u64).expect("memory");
-        self.write(at, bytes).expect("written");
-        at
-    }
-
-    /// Memory full of not-a-number.
-    pub(crate) fn poisoned(&mut self, bytes: usize) -> Address {
-        self.alloc(bytes as u64).expect("memory")
-    }
-
-    pub(crate) fn read_halves(&mut self, at: Address, count: usize) -> Vec<f32> {
-        let mut bytes = vec![0; 2 * count];
-        self.read(at, &mut bytes).expect("read");
-        bytes
-            .chunks_exact(2)
-            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect()
-    }
-
-    pub(crate) fn read_ints(&mut self, at: Address, count: usize) -> Vec<i32> {
-        let mut bytes = vec![0; 4 * count];
-        self.read(at, &mut bytes).expect("read");
-        bytes
-            .chunks_exact(4)
-            .map(|b| i32::from_le_bytes(b.try_into().expect("four bytes")))
-            .collect()
-    }
-
-    pub(crate) fn read_floats(&mut self, at: Address, count: usize) -> Vec<f32> {
-        self.read_ints(at, count)
-            .into_iter()
-            .map(|b| f32::from_bits(b as u32))
-            .collect()
-    }
-
-    /// Runs one launch.
-    pub(crate) fn go(&mut self, launch: Launch) {
-        self.run(&[Op::Launch(launch)]).expect("the kernel ends");
     }
 }
 
@@ -285,7 +236,11 @@ impl Device for Emulated {
 
     fn write(&mut self, to: Address, bytes: &[u8]) -> Result<(), ExecutorError> {
         let mut message = vec![b'W'];
-        message.extend([to.0, bytes.len() as u64].iter().flat_map(|v| v.to_le_bytes()));
+        message.extend(
+            [to.0, bytes.len() as u64]
+                .iter()
+                .flat_map(|v| v.to_le_bytes()),
+        );
         self.send(&message)?;
         self.send(bytes)
     }
@@ -295,7 +250,11 @@ impl Device for Emulated {
             return Ok(());
         }
         let mut message = vec![b'R'];
-        message.extend([from.0, to.len() as u64].iter().flat_map(|v| v.to_le_bytes()));
+        message.extend(
+            [from.0, to.len() as u64]
+                .iter()
+                .flat_map(|v| v.to_le_bytes()),
+        );
         self.send(&message)?;
         self.receive(to)
     }

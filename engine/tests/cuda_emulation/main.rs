@@ -15,9 +15,22 @@
     reason = "a test that starts a compiler, and small numbers"
 )]
 
+#[path = "emulated.rs"]
+mod device;
+
+#[path = "../kernels/attention.rs"]
 mod attention;
+#[path = "../kernels/bench.rs"]
+mod bench;
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../kernels/dense.rs"]
 mod dense;
-mod emulated;
+#[path = "../kernels/experts.rs"]
 mod experts;
+#[path = "../kernels/products.rs"]
 mod products;
+#[path = "../kernels/steps.rs"]
+mod steps;
+#[path = "../kernels/values.rs"]
 mod values;

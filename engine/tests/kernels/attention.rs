@@ -13,7 +13,7 @@ use engine::{
 use units::{SessionId, Tokens};
 
 use crate::{
-    emulated::{Emulated, device},
+    device::{Bench, device},
     values::{ONE_ROUNDING, error, rounded},
 };
 
@@ -62,9 +62,9 @@ impl Case {
             for position in context - query..context {
                 batch.positions.push(position);
                 let at = table[position as usize / self.block_size];
-                batch
-                    .slots
-                    .push(u64::from(at) * self.block_size as u64 + position % self.block_size as u64);
+                batch.slots.push(
+                    u64::from(at) * self.block_size as u64 + position % self.block_size as u64,
+                );
             }
             batch.starts.push(batch.positions.len() as u64);
             batch.sample_at.push(batch.positions.len() as u64 - 1);
@@ -101,8 +101,11 @@ impl Case {
                 assert!(seen as u64 <= row.context.get());
                 for head in 0..self.heads.query as usize {
                     let kv = head / self.heads.group() as usize;
-                    let q = &inputs.qkv[t as usize * self.heads.projected() as usize + head * width..][..width];
-                    let at = |all: &'_ [f32], i: usize| all[(i * kv_heads + kv) * width..][..width].to_vec();
+                    let q = &inputs.qkv
+                        [t as usize * self.heads.projected() as usize + head * width..][..width];
+                    let at = |all: &'_ [f32], i: usize| {
+                        all[(i * kv_heads + kv) * width..][..width].to_vec()
+                    };
                     let scores: Vec<f64> = (0..seen)
                         .map(|i| {
                             let dot: f64 = at(&inputs.keys[r], i)
@@ -132,7 +135,12 @@ impl Case {
     /// KV in blocks; what no context fills stays not-a-number.
     fn pool(&self, inputs: &Inputs) -> Vec<f32> {
         let (width, kv_heads) = (self.heads.width as usize, self.heads.kv as usize);
-        let blocks = inputs.batch.block_tables.iter().map(Vec::len).sum::<usize>();
+        let blocks = inputs
+            .batch
+            .block_tables
+            .iter()
+            .map(Vec::len)
+            .sum::<usize>();
         let mut pool = vec![f32::NAN; blocks * self.stride()];
         for (r, table) in inputs.batch.block_tables.iter().enumerate() {
             for position in 0..inputs.batch.rows[r].context.get() as usize {
@@ -151,7 +159,7 @@ impl Case {
     }
 
     /// Runs it: rows of one query by parts unless `tiles` says all by tiles.
-    fn run(&self, d: &mut Emulated, inputs: &Inputs, tiles: bool) -> Vec<f32> {
+    fn run(&self, d: &mut Bench, inputs: &Inputs, tiles: bool) -> Vec<f32> {
         let heads = self.heads;
         let group = heads.group() as usize;
         let work = Work::new(
@@ -186,7 +194,14 @@ impl Case {
                 contexts: array(layout.contexts),
                 items: array(layout.tiles),
             };
-            d.go(launch::prefill(q, out, &kv, &tiled, heads, shape.tiles as u32));
+            d.go(launch::prefill(
+                q,
+                out,
+                &kv,
+                &tiled,
+                heads,
+                shape.tiles as u32,
+            ));
         }
         if shape.parts > 0 {
             let parts = shape.parts * heads.query as usize;
@@ -239,7 +254,7 @@ fn decoding_by_parts_is_attention() {
             rows: vec![(1, 1), (1, 15), (1, 16), (1, 17), (1, 300)],
         };
         let inputs = case.inputs(30);
-        d.order = i as u32;
+        d.set_order(i as u32);
         let found = case.run(&mut d, &inputs, false);
         let off = error(&found, &case.expected(&inputs));
         assert!(off < TWO_ROUNDINGS, "{heads:?}: {off}");
@@ -269,7 +284,7 @@ fn prefill_by_tiles_is_causal_attention() {
             rows: vec![(20, 20), (7, 90), (1, 129), (1, 1), (70, 140)],
         };
         let inputs = case.inputs(60);
-        d.order = i as u32;
+        d.set_order(i as u32);
         let found = case.run(&mut d, &inputs, true);
         let off = error(&found, &case.expected(&inputs));
         assert!(off < TWO_ROUNDINGS, "{heads:?}: {off}");
@@ -306,7 +321,10 @@ fn a_query_gives_the_same_bits_however_its_prompt_was_cut() {
     };
     let inputs = whole.inputs(120);
     let all = whole.run(&mut d, &inputs, true);
-    let (size, projected) = ((heads.query * heads.width) as usize, heads.projected() as usize);
+    let (size, projected) = (
+        (heads.query * heads.width) as usize,
+        heads.projected() as usize,
+    );
     for (first, last) in [(0, 37), (37, 41), (41, 42), (42, 100)] {
         // The chunk alone: the same KV, a batch that begins later.
         let chunk = Case {

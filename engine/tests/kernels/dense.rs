@@ -7,7 +7,7 @@ use engine::cuda::{
 use half::bf16;
 
 use crate::{
-    emulated::device,
+    device::device,
     values::{ONE_ROUNDING, SUMS, error, rounded, uniform},
 };
 
@@ -44,12 +44,15 @@ fn a_norm_adds_first_and_normalises_the_sum() {
         return;
     };
     for (width, order) in [(64, 0), (576, 1), (1100, 5)] {
-        d.order = order;
+        d.set_order(order);
         let (tokens, eps) = (3, 1e-5);
         let (x, delta) = (uniform(2, tokens * width), rounded(3, tokens * width));
         let gain = uniform(4, width);
         let sum: Vec<f32> = x.iter().zip(&delta).map(|(a, b)| a + b).collect();
-        let expected: Vec<f32> = sum.chunks(width).flat_map(|r| norm(r, &gain, eps)).collect();
+        let expected: Vec<f32> = sum
+            .chunks(width)
+            .flat_map(|r| norm(r, &gain, eps))
+            .collect();
         let mut args = Norm {
             residual: d.floats(&x),
             delta: d.halves(&delta),
@@ -104,7 +107,7 @@ fn the_lowest_of_the_likeliest_tokens_is_sampled() {
     logits[3 * vocabulary..].fill(f32::NAN);
     let at = d.floats(&logits);
     for order in [0, 1, 9] {
-        d.order = order;
+        d.set_order(order);
         let out = d.poisoned(16);
         d.go(launch::argmax(at, out, 4, vocabulary as u32));
         assert_eq!(d.read_ints(out, 4), [7, vocabulary as i32 - 1, 0, i32::MAX]);
@@ -118,7 +121,13 @@ const HEADS: Heads = Heads {
 };
 
 /// Bias, normalisation, rotation, in 64 bits.
-fn rotated(x: &[f32], bias: &[f32], gain: Option<&[f32]>, position: i32, inverse: &[f32]) -> Vec<f32> {
+fn rotated(
+    x: &[f32],
+    bias: &[f32],
+    gain: Option<&[f32]>,
+    position: i32,
+    inverse: &[f32],
+) -> Vec<f32> {
     let x: Vec<f32> = x.iter().zip(bias).map(|(a, b)| a + b).collect();
     let x = gain.map_or(x.clone(), |gain| norm(&x, gain, 1e-6));
     let half = x.len() / 2;
@@ -178,7 +187,10 @@ fn queries_and_keys_are_rotated_and_written_where_the_slots_say() {
             let (block, inside) = (slots[t] as usize >> shift, slots[t] as usize & 3);
             for head in 0..8 {
                 let at = t * projected + head * width;
-                let (x, b) = (&qkv[at..at + width], &bias[head * width..(head + 1) * width]);
+                let (x, b) = (
+                    &qkv[at..at + width],
+                    &bias[head * width..(head + 1) * width],
+                );
                 let place = |values: usize, kv: usize| {
                     let from = block * stride + (2 + values) * plane + (kv * 4 + inside) * width;
                     &blocks[from..from + width]
@@ -193,15 +205,24 @@ fn queries_and_keys_are_rotated_and_written_where_the_slots_say() {
                         place(0, head - 4),
                         rotated(x, b, gain(1), positions[t], &inverse),
                     ),
-                    _ => (place(1, head - 6), x.iter().zip(b).map(|(a, b)| a + b).collect()),
+                    _ => (
+                        place(1, head - 6),
+                        x.iter().zip(b).map(|(a, b)| a + b).collect(),
+                    ),
                 };
                 // Angles of 70,000 are exact to 2^-8 in 32 bits, the same in both; only sines differ.
-                assert!(error(found, &expected) < ONE_ROUNDING, "token {t}, head {head}");
+                assert!(
+                    error(found, &expected) < ONE_ROUNDING,
+                    "token {t}, head {head}"
+                );
                 written += usize::from(head >= 4);
             }
         }
         // Nothing else was touched.
-        assert_eq!(blocks.iter().filter(|v| !v.is_nan()).count(), written * width);
+        assert_eq!(
+            blocks.iter().filter(|v| !v.is_nan()).count(),
+            written * width
+        );
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) fn error(found: &[f32], expected: &[f32]) -> f64 {
     (difference / total).sqrt()
 }
 
-/// A result in brain floats is rounded once, by at most 2^-9 of itself.
-pub(crate) const ONE_ROUNDING: f64 = 1.0 / 512.0;
+/// A brain float has 8 significant bits, so a result is rounded by at most 2^-8 of itself.
+pub(crate) const ONE_ROUNDING: f64 = 1.0 / 256.0;
 
 /// Sums in 32 bits over at most some thousand values.
 pub(crate) const SUMS: f64 = 1e-5;

@@ -9,12 +9,12 @@ use engine::{
 };
 
 use crate::{
-    emulated::{Emulated, device},
+    device::{Bench, device},
     products::product,
     values::{ONE_ROUNDING, SUMS, error, rounded, uniform},
 };
 
-fn choices(d: &mut Emulated, entries: usize, experts: usize) -> Choices {
+fn choices(d: &mut Bench, entries: usize, experts: usize) -> Choices {
     Choices {
         ids: d.poisoned(4 * entries),
         weights: d.poisoned(4 * entries),
@@ -30,9 +30,17 @@ fn each_token_goes_to_its_best_experts() {
     let Some(mut d) = device("each_token_goes_to_its_best_experts") else {
         return;
     };
-    for (experts, active, normalise) in [(5, 2, true), (128, 8, true), (60, 4, false), (512, 10, true)] {
+    for (experts, active, normalise) in [
+        (5, 2, true),
+        (128, 8, true),
+        (60, 4, false),
+        (512, 10, true),
+    ] {
         let tokens = 6;
-        let mut logits: Vec<f32> = uniform(20, tokens * experts).iter().map(|v| 4.0 * v).collect();
+        let mut logits: Vec<f32> = uniform(20, tokens * experts)
+            .iter()
+            .map(|v| 4.0 * v)
+            .collect();
         // A tie: the lower expert comes first.
         (logits[experts + 1], logits[experts + 4]) = (9.0, 9.0);
         let moe = Moe {
@@ -61,7 +69,10 @@ fn each_token_goes_to_its_best_experts() {
             let exp = |e: &usize| f64::from(row[*e] - row[by[0]]).exp();
             let over = if normalise { &by[..active] } else { &by[..] };
             let total: f64 = over.iter().map(exp).sum();
-            let expected: Vec<f32> = by[..active].iter().map(|e| (exp(e) / total) as f32).collect();
+            let expected: Vec<f32> = by[..active]
+                .iter()
+                .map(|e| (exp(e) / total) as f32)
+                .collect();
             assert!(error(&weights[t * active..(t + 1) * active], &expected) < SUMS);
         }
     }
@@ -80,7 +91,7 @@ fn sorting_keeps_the_order_within_an_expert_and_tiles_cover_every_row_once() {
         (1000, 5, 128, 2),
         (513, 512, 16, 3),
     ] {
-        d.order = order;
+        d.set_order(order);
         // Some entries go nowhere.
         let ids: Vec<i32> = uniform(21, entries)
             .iter()
@@ -90,12 +101,17 @@ fn sorting_keeps_the_order_within_an_expert_and_tiles_cover_every_row_once() {
         c.ids = d.ints(&ids);
         d.go(launch::sort_by_expert(&c, entries as u32, experts as u32));
 
-        let mut sorted: Vec<i32> = (0..entries as i32).filter(|&i| ids[i as usize] >= 0).collect();
+        let mut sorted: Vec<i32> = (0..entries as i32)
+            .filter(|&i| ids[i as usize] >= 0)
+            .collect();
         sorted.sort_by_key(|&i| ids[i as usize]);
         assert_eq!(d.read_ints(c.order, sorted.len()), sorted);
         let place = d.read_ints(c.place, entries);
         for (i, &p) in place.iter().enumerate() {
-            let expected = sorted.iter().position(|&e| e == i as i32).map_or(-1, |p| p as i32);
+            let expected = sorted
+                .iter()
+                .position(|&e| e == i as i32)
+                .map_or(-1, |p| p as i32);
             assert_eq!(p, expected);
         }
         let starts = d.read_ints(c.starts, experts + 1);
@@ -110,7 +126,10 @@ fn sorting_keeps_the_order_within_an_expert_and_tiles_cover_every_row_once() {
             assert!(t[1] < t[2] && t[2] - t[1] <= tile as i32, "{t:?}");
             for row in t[1]..t[2] {
                 covered[row as usize] += 1;
-                assert_eq!(ids[sorted[row as usize] as usize], t[0], "a row of its expert");
+                assert_eq!(
+                    ids[sorted[row as usize] as usize], t[0],
+                    "a row of its expert"
+                );
             }
         }
         assert!(covered.iter().all(|&n| n == 1));
@@ -126,7 +145,9 @@ fn a_row_goes_through_the_matrix_of_its_expert_and_back_to_its_token() {
     let (tokens, active, experts, n, k) = (19, 3, 4, 40, 72);
     let entries = tokens * active;
     let (x, w) = (rounded(22, tokens * k), rounded(23, experts * n * k));
-    let ids: Vec<i32> = (0..entries).map(|i| ((i / active + i % active) % experts) as i32).collect();
+    let ids: Vec<i32> = (0..entries)
+        .map(|i| ((i / active + i % active) % experts) as i32)
+        .collect();
     let mut weights = uniform(24, entries);
     weights[5] = 0.0;
     for tile in [16, 128] {
