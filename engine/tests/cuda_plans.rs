@@ -4,6 +4,7 @@
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
     reason = "small numbers"
 )]
 
@@ -182,10 +183,10 @@ fn arrays_of_a_step_lie_side_by_side_at_multiples_of_sixteen_bytes() {
 fn a_few_long_contexts_are_cut_finer_than_many() {
     // One row of 64k on 8 KV heads of 132 multiprocessors: 528 pieces wanted, so parts of at most
     // 65,536 x 8 / 528 = 993: 512.
-    assert_eq!(part_length([65_536].into_iter(), 8, 132), 512);
-    assert_eq!(part_length([65_536; 64].into_iter(), 8, 132), 2048);
+    assert_eq!(part_length(&[65_536].into_iter(), 8, 132), 512);
+    assert_eq!(part_length(&[65_536; 64].into_iter(), 8, 132), 2048);
     // Nothing fills the device: as fine as it gets.
-    assert_eq!(part_length([100].into_iter(), 8, 132), 64);
+    assert_eq!(part_length(&[100].into_iter(), 8, 132), 64);
 }
 
 #[test]

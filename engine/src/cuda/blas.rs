@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use super::op::{Address, Product};
 
 /// Bytes that the library may use beside its operands: what NVIDIA advises for Hopper.
-pub const WORKSPACE: usize = 32 << 20;
+pub(super) const WORKSPACE: usize = 32 << 20;
 
 /// Plans beyond this are forgotten: prefill steps have many shapes.
 const PLANS: usize = 4096;
@@ -145,7 +145,7 @@ fn plan(handle: sys::cublasLtHandle_t, shape: Shape) -> Result<Plan, result::Cub
         ],
         algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
     };
-    let transpose = sys::cublasOperation_t::CUBLAS_OP_T;
+    let transpose = cudarc::cublas::sys::cublasOperation_t::CUBLAS_OP_T;
     // SAFETY: the attribute is of this type, and read before the call returns.
     unsafe {
         result::set_matmul_desc_attribute(

@@ -162,10 +162,11 @@ impl<D: Device> CudaExecutor<D> {
     }
 
     fn run(&mut self, shape: Shape, record: bool) -> Result<(), ExecutorError> {
-        if record && let Some(&graph) = self.graphs.get(&shape) {
-            if self.device.replay(graph)? {
-                return Ok(());
-            }
+        if record
+            && let Some(&graph) = self.graphs.get(&shape)
+            && self.device.replay(graph)?
+        {
+            return Ok(());
         }
         let program = Program {
             config: &self.config,

@@ -258,7 +258,7 @@ pub fn prefill(
     kv: &Paged,
     tiled: &Tiled,
     heads: Heads,
-    tiles: u32,
+    count: u32,
 ) -> Launch {
     let kernel = match heads.width {
         32 => "prefill_32",
@@ -283,7 +283,7 @@ pub fn prefill(
     ];
     Launch {
         shared: 640 * heads.width,
-        ..launch(Module::Prefill, kernel, [tiles, heads.kv], 128, args)
+        ..launch(Module::Prefill, kernel, [count, heads.kv], 128, args)
     }
 }
 
@@ -473,6 +473,9 @@ pub fn combine_experts(
 }
 
 /// Not-a-number into whole blocks of `bytes` bytes, a multiple of 16.
+///
+/// # Panics
+/// If a block has 64 GiB and more.
 pub fn poison_blocks(pool: Address, list: Address, blocks: u32, bytes: u64) -> Launch {
     let pieces = u32::try_from(bytes / 16).expect("a block is below 64 GiB");
     let args = vec![Arg::Address(pool), Arg::Address(list), int(pieces)];

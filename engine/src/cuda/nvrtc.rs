@@ -82,11 +82,11 @@ pub fn version() -> Result<(i32, i32), NvrtcError> {
     let (mut major, mut minor) = (0, 0);
     // SAFETY: both point to integers that live until the call returns.
     unsafe { sys::nvrtcVersion(&raw mut major, &raw mut minor).result() }
-        .map_err(|e| library("nvrtcVersion", &e))?;
+        .map_err(|e| library("nvrtcVersion", e))?;
     Ok((major, minor))
 }
 
-fn library(doing: &'static str, error: &result::NvrtcError) -> NvrtcError {
+fn library(doing: &'static str, error: result::NvrtcError) -> NvrtcError {
     NvrtcError::Library {
         doing,
         what: format!("{error:?}"),
@@ -106,6 +106,9 @@ fn options(arch: &str) -> Vec<String> {
 
 /// Compiles a module for an architecture (`sm_80`, `sm_90a`).
 ///
+/// # Panics
+/// If a source holds a zero byte, which none does.
+///
 /// # Errors
 /// [`NvrtcError`].
 pub fn compile(module: Module, arch: &str) -> Result<Cubin, NvrtcError> {
@@ -113,7 +116,7 @@ pub fn compile(module: Module, arch: &str) -> Result<Cubin, NvrtcError> {
         return Err(NvrtcError::Absent);
     }
     let source = CString::new(module.source()).expect("no zero bytes in a source");
-    let program = result::create_program(&source, None).map_err(|e| library("create", &e))?;
+    let program = result::create_program(&source, None).map_err(|e| library("create", e))?;
     // SAFETY: `program` was created above and is destroyed only below.
     let compiled = unsafe { result::compile_program(program, &options(arch)) };
     // SAFETY: as above.
@@ -129,7 +132,7 @@ pub fn compile(module: Module, arch: &str) -> Result<Cubin, NvrtcError> {
         }),
     };
     // SAFETY: nothing uses the program after this.
-    unsafe { result::destroy_program(program) }.map_err(|e| library("destroy", &e))?;
+    unsafe { result::destroy_program(program) }.map_err(|e| library("destroy", e))?;
     Ok(Cubin { code: code?, log })
 }
 
@@ -137,11 +140,11 @@ fn cubin(program: sys::nvrtcProgram) -> Result<Vec<u8>, NvrtcError> {
     let mut size = 0;
     // SAFETY: the program is compiled; `size` lives until the call returns.
     unsafe { sys::nvrtcGetCUBINSize(program, &raw mut size).result() }
-        .map_err(|e| library("size of the cubin", &e))?;
+        .map_err(|e| library("size of the cubin", e))?;
     let mut code = vec![0_u8; size];
     // SAFETY: `code` has room for the `size` bytes that the library said.
     unsafe { sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result() }
-        .map_err(|e| library("cubin", &e))?;
+        .map_err(|e| library("cubin", e))?;
     Ok(code)
 }
 

@@ -113,7 +113,7 @@ impl Limits {
     pub fn of(capability: (u32, u32), processors: u32) -> Self {
         let kib = match capability {
             (8, 0 | 7) => 163,
-            (8, _) | (12, _) => 99,
+            (8 | 12, _) => 99,
             _ => 227,
         };
         Self {

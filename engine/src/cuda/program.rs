@@ -182,9 +182,9 @@ impl Program<'_> {
                 contexts: self.array(layout.contexts),
                 items: self.array(layout.tiles),
             };
-            let tiles = count(self.shape.tiles);
+            let items = count(self.shape.tiles);
             ops.push(Op::Launch(launch::prefill(
-                qkv, out, &kv, &tiled, heads, tiles,
+                qkv, out, &kv, &tiled, heads, items,
             )));
         }
         if self.shape.parts > 0 {

@@ -44,7 +44,7 @@ pub struct Work {
 /// the contexts allow it. Long parts cost less to add up; short ones spread a few long contexts over all
 /// multiprocessors.
 pub fn part_length(
-    contexts: impl Iterator<Item = u64> + Clone,
+    contexts: &(impl Iterator<Item = u64> + Clone),
     kv_heads: usize,
     processors: u32,
 ) -> u64 {
@@ -76,7 +76,7 @@ impl Work {
             .iter()
             .filter(|r| decodes(r.query.get()))
             .map(|r| r.context.get());
-        let length = part_length(contexts, kv_heads, processors);
+        let length = part_length(&contexts, kv_heads, processors);
         let mut work = Self {
             part_starts: vec![0],
             ..Self::default()

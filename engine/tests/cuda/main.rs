@@ -7,7 +7,9 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
-    reason = "small numbers"
+    clippy::many_single_char_names,
+    clippy::similar_names,
+    reason = "small numbers, and the notation of linear algebra"
 )]
 
 mod device;

@@ -1,8 +1,10 @@
 //! A [`Device`] that is a process on the CPU.
 
 use std::{
-    collections::HashMap,
-    env, fs,
+    collections::BTreeMap,
+    env,
+    fmt::Write as _,
+    fs,
     io::{BufReader, Read, Write},
     path::PathBuf,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
@@ -22,7 +24,7 @@ pub(crate) struct Emulated {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
-    graphs: HashMap<u64, Vec<Op>>,
+    graphs: BTreeMap<u64, Vec<Op>>,
     begun: Vec<(u64, Vec<Op>)>,
     order: u32,
     limits: Limits,
@@ -55,20 +57,20 @@ fn compile() -> Option<PathBuf> {
     }
     source.push_str("#define KERNELS ");
     for name in names() {
-        source.push_str(&format!("ENTRY({name}), "));
+        let _ = write!(source, "ENTRY({name}), ");
     }
     source.push('\n');
     source.push_str(include_str!("server.h"));
 
     let digest = Sha256::digest(&source);
-    let key: String = digest[..8].iter().map(|b| format!("{b:02x}")).collect();
+    let key = u64::from_le_bytes(digest[..8].try_into().expect("eight bytes"));
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("cuda-emulation-{key}"));
+    let path = folder.join(format!("cuda-emulation-{key:x}"));
     if path.exists() {
         return Some(path);
     }
     fs::create_dir_all(&folder).expect("a folder for the build");
-    let file = folder.join(format!("cuda-emulation-{key}-{}.cpp", std::process::id()));
+    let file = folder.join(format!("cuda-emulation-{key:x}-{}.cpp", std::process::id()));
     fs::write(&file, source).expect("writable");
     let unfinished = file.with_extension("out");
     let output = Command::new(&compiler)
@@ -107,7 +109,7 @@ pub(crate) fn device(test: &str) -> Option<Bench> {
         child,
         to,
         from,
-        graphs: HashMap::new(),
+        graphs: BTreeMap::new(),
         begun: Vec::new(),
         order: 0,
         limits: Limits::of((9, 0), 4),

@@ -12,7 +12,9 @@
     clippy::cast_precision_loss,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
-    reason = "a test that starts a compiler, and small numbers"
+    clippy::many_single_char_names,
+    clippy::similar_names,
+    reason = "a test that starts a compiler, small numbers, and the notation of linear algebra"
 )]
 
 #[path = "emulated.rs"]

@@ -2,7 +2,7 @@
 //!
 //! The same tests run on the CPU's emulation and on a GPU.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use engine::{
     ExecutorError,
@@ -21,14 +21,14 @@ pub(crate) trait OnDevice: Device {
 pub(crate) struct Bench<D> {
     device: D,
     /// Launches so far, by kernel.
-    pub(crate) launched: HashMap<&'static str, usize>,
+    pub(crate) launched: BTreeMap<&'static str, usize>,
 }
 
 impl<D: OnDevice> Bench<D> {
     pub(crate) fn new(device: D) -> Self {
         Self {
             device,
-            launched: HashMap::new(),
+            launched: BTreeMap::new(),
         }
     }
 
