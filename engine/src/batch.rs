@@ -76,6 +76,26 @@ impl Batch {
         Ok(batch)
     }
 
+    /// The arrays of one turn alone: its next `query` tokens after `context`, over the blocks of `table`.
+    ///
+    /// # Errors
+    /// [`BatchError`] if they reach beyond the blocks.
+    pub fn one(
+        session: SessionId,
+        context: Tokens,
+        query: Tokens,
+        samples: bool,
+        size: BlockSize,
+        table: Vec<u32>,
+    ) -> Result<Self, BatchError> {
+        let mut batch = Self {
+            starts: vec![0],
+            ..Self::default()
+        };
+        batch.push(session, context, query, samples, size, table)?;
+        Ok(batch)
+    }
+
     fn push(
         &mut self,
         session: SessionId,

@@ -13,6 +13,7 @@
 )]
 
 pub mod cuda;
+pub mod drive;
 pub mod fetch;
 pub mod model;
 pub mod reference;
