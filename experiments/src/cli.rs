@@ -107,6 +107,8 @@ pub enum Command {
     Report(crate::html::args::ReportArgs),
     /// Join the shards of a sweep.
     Merge(crate::sweep::args::MergeArgs),
+    /// The same runs on a real model, with real tools and a real clock.
+    Engine(crate::engine::args::EngineArgs),
     /// Replay a real engine's request log and say how far off the simulation is.
     Validate(Box<crate::validate::args::ValidateArgs>),
     /// Fit a cost model to a log of steps or requests.

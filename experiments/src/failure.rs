@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use sim::world::{ReplayError, SimError};
+use engine::drive::{DriveError, WallError};
+use replay::ReplayError;
+use sim::world::SimError;
 
 /// Exit codes other than 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +27,16 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// What no world can go on with.
+fn of_replay(error: &ReplayError) -> Exit {
+    match error {
+        ReplayError::Scheduler(_) | ReplayError::ArrivalsOutOfOrder { .. } => Exit::Invariant,
+        // The policy gets nowhere on this load; other runs may.
+        ReplayError::Livelock { .. } => Exit::Partial,
+        ReplayError::UnknownTool { .. } => Exit::BadInput,
     }
 }
 
@@ -48,18 +60,30 @@ impl Failure {
 
     /// A run that cannot go on: the input's fault, or a bug, by what the simulator says.
     pub fn of_run(error: SimError) -> Self {
-        let exit = match error {
-            SimError::Replay(
-                ReplayError::Scheduler(_) | ReplayError::ArrivalsOutOfOrder { .. },
-            ) => Exit::Invariant,
-            // The policy gets nowhere on this load; other runs may.
-            SimError::Replay(ReplayError::Livelock { .. }) => Exit::Partial,
+        let exit = match &error {
+            SimError::Replay(error) => of_replay(error),
             SimError::Config(_)
-            | SimError::Replay(ReplayError::UnknownTool { .. })
             | SimError::BadTool { .. }
             | SimError::LimitBeyondCost { .. }
             | SimError::ContextBeyondCost { .. }
             | SimError::OutsideCost { .. } => Exit::BadInput,
+        };
+        Self {
+            exit,
+            error: error.into(),
+        }
+    }
+
+    /// A run on a real machine that cannot go on.
+    pub fn of_drive(error: DriveError<WallError>) -> Self {
+        let exit = match &error {
+            DriveError::Surroundings(WallError::Replay(error)) => of_replay(error),
+            // The device's fault, not the input's: the others' runs may do better.
+            DriveError::Executor(_) => Exit::Partial,
+            DriveError::ContextBeyondModel { .. } => Exit::BadInput,
+            DriveError::Surroundings(_) | DriveError::Batch(_) | DriveError::Sampled { .. } => {
+                Exit::Invariant
+            }
         };
         Self {
             exit,

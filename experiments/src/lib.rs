@@ -24,6 +24,7 @@ pub mod cli;
 pub mod compare;
 pub mod demo;
 pub mod doctor;
+pub mod engine;
 pub mod estimate;
 pub mod failure;
 pub mod figure;
@@ -60,7 +61,7 @@ pub const SEMANTICS: u32 = 1;
 pub fn main() -> ExitCode {
     // Before anything else: a tool call of the engine is this program again, and the time it takes to
     // start is in the tool's time.
-    if let Some(code) = engine::tools::child::main(std::env::args_os().skip(1)) {
+    if let Some(code) = ::engine::tools::child::main(std::env::args_os().skip(1)) {
         return code;
     }
     let cli = match Cli::try_parse() {
@@ -95,6 +96,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Race(args)) => race::command(&args, &interrupt),
         Some(Command::Sweep(args)) => sweep::command(&args, &interrupt),
         Some(Command::Capacity(args)) => capacity::command(&args, &interrupt),
+        Some(Command::Engine(args)) => engine::command(&args, &interrupt),
         Some(Command::Report(args)) => html::command(&args),
         Some(Command::Merge(args)) => merge::command(&args),
         Some(Command::Validate(args)) => validate::validate(&args),

@@ -67,7 +67,7 @@ pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     match args.format {
         Format::Json => output::data(&format!(
             "{}\n",
-            serde_json::to_string_pretty(&findings).expect("findings are JSON")
+            serde_json::to_string_pretty(&findings).map_err(Failure::bad_input)?
         )),
         Format::Csv => output::data(&csv(&rows(&findings))),
         Format::Table => output::data(&table(&rows(&findings))),

@@ -32,11 +32,16 @@ pub(super) fn tables(reports: &[RunReport], tolerance: f64) -> String {
                 continue;
             };
             let missing = report.offered - completed;
+            let failed = missing.saturating_sub(rejected + unfinished);
+            let failed = match failed {
+                0 => String::new(),
+                n => format!(", {n} given up because a tool failed"),
+            };
             if missing > 0 {
                 let _ = writeln!(
                     text,
                     "{}: {missing} of {} offered sessions did not complete ({rejected} rejected as \
-                     larger than the KV pool, {unfinished} unfinished); latencies are of the others.",
+                     larger than the KV pool, {unfinished} unfinished{failed}); latencies are of the others.",
                     report.policy, report.offered
                 );
             }

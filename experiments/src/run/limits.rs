@@ -199,6 +199,7 @@ fn keep(
         return Ok(Done {
             report,
             directory: None,
+            failed_sessions: 0,
         });
     };
     let name = manifest::name(plan, case);
@@ -224,6 +225,7 @@ fn keep(
     Ok(Done {
         report,
         directory: Some(directory),
+        failed_sessions: 0,
     })
 }
 

@@ -1,6 +1,7 @@
 //! `manifest.json`: what a run was, in full. Written last, so its presence means "complete".
 //!
-//! Limits: it holds nothing of the machine or the hour, so the same run gives the same bytes.
+//! Limits: that of a simulation holds nothing of the machine or the hour, so the same run gives the same
+//! bytes. That of a real run says on what it ran and how long it took.
 
 use serde_json::{Value, json};
 
@@ -32,6 +33,15 @@ pub struct Kept {
     pub files: Vec<Written>,
 }
 
+/// What only a run on a real machine has to say; never the same twice.
+#[derive(Clone, Debug)]
+pub struct RealRun {
+    /// Seconds that it took.
+    pub wall_s: f64,
+    /// What happened.
+    pub values: Value,
+}
+
 /// Everything that can change a number of the run's files, and which files there are.
 pub fn config(plan: &Plan, case: Case) -> Value {
     let alphas: Vec<&str> = plan.alphas.iter().map(|a| a.text.as_str()).collect();
@@ -48,7 +58,7 @@ pub fn config(plan: &Plan, case: Case) -> Value {
         "alphas": alphas,
         "decisions": plan.decisions() && policy.limit().is_none(),
         "alpha1_tolerance": plan.tolerance,
-        "machine": plan.machine.config(),
+        "machine": plan.real.as_ref().map_or_else(|| plan.machine.config(), |real| (**real).clone()),
     });
     if let (Some(limit), Some(config)) = (policy.limit(), config.as_object_mut()) {
         config.insert("limit".to_owned(), json!(limit.name()));
@@ -129,9 +139,14 @@ pub fn manifest(
     summary: &Summary,
     report: &RunReport,
     kept: &Kept,
+    real: Option<&RealRun>,
 ) -> anyhow::Result<String> {
     let mut totals = totals_of(report)?;
     if let Some(totals) = totals.as_object_mut() {
+        if let Some(real) = real {
+            totals.insert("wall_s".to_owned(), json!(real.wall_s));
+            totals.insert("real".to_owned(), real.values.clone());
+        }
         totals.insert("steps".to_owned(), json!(summary.counters.steps));
         totals.insert("prompt_tokens".to_owned(), json!(summary.counters.prompt));
         totals.insert("hit_tokens".to_owned(), json!(summary.counters.hit));
@@ -209,11 +224,15 @@ fn text(plan: &Plan, case: Case, kept: &Kept, totals: &Value) -> anyhow::Result<
             "sessions_dropped": plan.workload.dropped.count,
             "dropped_because": plan.workload.dropped.because,
         },
-        "hardware_evidence": plan.machine.evidence(),
+        "hardware_evidence": if plan.real.is_some() { Value::Null } else { plan.machine.evidence() },
         "definitions": {
             "latency_s": "arrival to completion, over completed sessions",
             "ttft_s": "prompt ready to first token, over turns that ended",
-            "t_ideal_s": "latency alone on this machine under preset fcfs; own context warm, shared prefix cold",
+            "t_ideal_s": if plan.real.is_some() {
+                "measured latency alone on this machine under preset fcfs, once a session; null if not measured"
+            } else {
+                "latency alone on this machine under preset fcfs; own context warm, shared prefix cold"
+            },
             "goodput_per_s": "sessions with latency <= alpha * T_ideal per second of makespan; from alpha 1 up, at least 1 + alpha1_tolerance",
             "attainment": "that count over sessions offered",
             "percentiles": "linear between order statistics, rank p * (n - 1)",

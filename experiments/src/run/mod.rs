@@ -27,10 +27,10 @@ use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use rayon::prelude::*;
-use sim::world::{Offered, simulate};
+use sim::world::{Offered, Summary, simulate};
 use units::Nanos;
 
-pub use manifest::Case;
+pub use manifest::{Case, RealRun};
 pub use plan::Plan;
 
 use crate::cli::RunArgs;
@@ -51,6 +51,8 @@ pub struct Done {
     pub report: RunReport,
     /// Where its files are, if the plan keeps them.
     pub directory: Option<PathBuf>,
+    /// Sessions that were given up because a tool failed; none in a simulation.
+    pub failed_sessions: u64,
 }
 
 /// `orrery run`.
@@ -167,7 +169,7 @@ pub fn execute(plan: &Plan, interrupt: &Interrupt) -> Result<Vec<Result<Done, Fa
 }
 
 /// Every run of the plan, with the index of its seed.
-fn cases(plan: &Plan) -> Vec<(Case, usize)> {
+pub(crate) fn cases(plan: &Plan) -> Vec<(Case, usize)> {
     let mut cases = Vec::new();
     for &rate_per_s in &plan.rates {
         for (index, &seed) in plan.seeds.iter().enumerate() {
@@ -278,20 +280,36 @@ pub(crate) fn one(
     }
     let counted = recorder.counted();
     share.completed((plan.sessions as u64).saturating_sub(counted));
+    keep(plan, case, recorder, &summary, report, None)
+}
+
+/// Writes the directory of a run that is done, if the plan keeps them. `real` is what only a real run has
+/// to say.
+pub(crate) fn keep(
+    plan: &Plan,
+    case: Case,
+    recorder: Recorder<'_>,
+    summary: &Summary,
+    report: RunReport,
+    real: Option<&RealRun>,
+) -> Result<Done, Failure> {
+    let failed_sessions = summary.failed;
     let Some(out) = &plan.out else {
         return Ok(Done {
             report,
             directory: None,
+            failed_sessions,
         });
     };
     let name = manifest::name(plan, case);
+    let policy = &plan.policies[case.policy].name;
     let directory = out.join(&name);
     let write = || -> anyhow::Result<()> {
         let draft = directory::Draft::create(out, &name)?;
-        let rows = recorder.write(&policy.name, draft.path())?;
+        let rows = recorder.write(policy, draft.path())?;
         let files = draft.written()?;
         let kept = manifest::Kept { rows, files };
-        let text = manifest::manifest(plan, case, &summary, &report, &kept)?;
+        let text = manifest::manifest(plan, case, summary, &report, &kept, real)?;
         let path = draft.path().join("manifest.json");
         fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
         draft.publish(&directory)
@@ -303,5 +321,6 @@ pub(crate) fn one(
     Ok(Done {
         report,
         directory: Some(directory),
+        failed_sessions,
     })
 }

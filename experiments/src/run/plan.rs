@@ -50,8 +50,10 @@ pub struct Plan {
     pub sessions: usize,
     /// Of the order of sessions, and of Poisson arrivals.
     pub seeds: Vec<u64>,
-    /// On what they run.
+    /// On what they run. Of a real machine only the engine's limits, the horizon and the interval count.
     pub machine: Machine,
+    /// The real machine, as its manifests describe it; `None` in a simulation.
+    pub real: Option<Arc<serde_json::Value>>,
     /// Goodput factors.
     pub alphas: Vec<Alpha>,
     /// How far above `T_ideal` still meets alpha 1.
@@ -173,6 +175,7 @@ impl Plan {
             sessions,
             seeds,
             machine,
+            real: None,
             alphas,
             tolerance: settings.alpha1_tolerance,
             out: Some(args.out.clone()),

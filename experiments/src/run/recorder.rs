@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use scheduler::{Info, StepPlan};
-use sim::world::{Observer, Outcome, Sample, SessionRecord, Status, TurnRecord};
+use sim::world::{Observer, Outcome, Sample, SessionRecord, Status, ToolFailure, TurnRecord};
 use units::{Nanos, SessionId, Time};
 
 use super::columns::{SampleColumns, SessionColumns, TurnColumns};
@@ -40,6 +40,7 @@ pub struct Recorder<'a> {
     interrupt: &'a Interrupt,
     last_seen: Time,
     calls_at_last: u32,
+    failures: Vec<(Time, ToolFailure)>,
 }
 
 /// Rows written, by file; `None` when there is no such file.
@@ -74,7 +75,13 @@ impl<'a> Recorder<'a> {
             interrupt,
             last_seen: Time::ZERO,
             calls_at_last: 0,
+            failures: Vec::new(),
         }
+    }
+
+    /// Tools that failed, and when; none in a simulation.
+    pub fn failures(&self) -> &[(Time, ToolFailure)] {
+        &self.failures
     }
 
     /// Keeps the decision log too, if the scheduler writes one.
@@ -165,6 +172,10 @@ impl Observer for Recorder<'_> {
             timeline.turn(record);
         }
         self.turns.push(record);
+    }
+
+    fn tool_failed(&mut self, at: Time, failure: &ToolFailure) {
+        self.failures.push((at, failure.clone()));
     }
 
     fn sample(&mut self, sample: &Sample) {

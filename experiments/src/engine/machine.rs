@@ -1,0 +1,263 @@
+//! The real machine of a plan: model, executor, cores, pool, and what was measured of them.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+
+use anyhow::anyhow;
+use engine::Executor;
+use engine::drive::{MeasuredLink, MeasuredPrefill, pin_to};
+use engine::tools;
+use scheduler::Offload;
+use serde_json::{Value, json};
+use sim::tool_cpu::Hold;
+use sim::world::ToolMode;
+use units::{Blocks, Nanos, Tokens};
+
+use super::args::EngineRunArgs;
+use super::cores::Cores;
+use super::load::Divisors;
+use super::model::Model;
+use crate::failure::Failure;
+use crate::run::plan::{Plan, number, one, optional};
+use crate::run::settings::Settings;
+
+/// The least blocks that a pool has.
+const LEAST_BLOCKS: u64 = 8;
+
+/// A machine that is ready to run.
+pub struct Real {
+    /// What computes.
+    pub executor: Box<dyn Executor>,
+    /// What policies are told a prefill costs.
+    pub prefill: MeasuredPrefill,
+    /// Longest context of the model.
+    pub context_length: Tokens,
+    /// How tools run.
+    pub tools: tools::Settings,
+    /// Everything about it, for the manifest.
+    pub config: Value,
+}
+
+impl std::fmt::Debug for Real {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Real")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the flags say of the machine, checked, before anything large is made.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    cores: Cores,
+    threads: NonZeroUsize,
+    kv_bytes: u64,
+    timeout: Option<Nanos>,
+}
+
+impl Wanted {
+    /// From the flags.
+    ///
+    /// # Errors
+    /// Bad input, with the flag, its value and what it may be.
+    pub fn new(args: &EngineRunArgs) -> Result<Self, Failure> {
+        let cores = Cores::share(args.engine_cores.as_deref(), &args.tool_cores)?;
+        let threads = optional("--threads", args.threads.as_deref(), "1 to 1024", |t| {
+            t.parse::<NonZeroUsize>().ok().filter(|n| n.get() <= 1024)
+        })?;
+        let mib = one("--kv-mib", &args.kv_mib, "MiB, 1 to 16777216", |t| {
+            t.parse::<u64>().ok().filter(|n| (1..=1 << 24).contains(n))
+        })?;
+        let timeout = optional(
+            "--tool-timeout",
+            args.tool_timeout.as_deref(),
+            "seconds above 0",
+            |t| {
+                let span = number(t).and_then(|s| Nanos::from_secs(s).ok())?;
+                (span > Nanos::ZERO).then_some(span)
+            },
+        )?;
+        let own = NonZeroUsize::new(cores.engine.len()).unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            cores,
+            threads: threads.unwrap_or(own),
+            kv_bytes: mib << 20,
+            timeout,
+        })
+    }
+
+    /// How many cores the tools have.
+    pub fn tool_cores(&self) -> usize {
+        self.cores.tools.len()
+    }
+
+    /// Puts the model on an executor, sets the pool's limits in the plan, and measures what policies ask
+    /// for. From here on the calling thread runs on the engine's cores.
+    ///
+    /// # Errors
+    /// Bad input: cores, a model or a pool that cannot be.
+    pub fn make(
+        &self,
+        args: &EngineRunArgs,
+        model: &Model,
+        settings: &Settings,
+        divisors: Divisors,
+        plan: &mut Plan,
+    ) -> Result<Real, Failure> {
+        let longest = plan.workload.sessions.iter().map(|s| s.peak_tokens()).max();
+        let engine = &mut plan.machine.setup.engine;
+        let mode = plan.machine.setup.tools;
+        let tools = self.tools(mode)?;
+        pin_to(&self.cores.engine).map_err(Failure::bad_input)?;
+        let shape = model.config();
+        let size = engine.block_size;
+        // What one block takes does not depend on how many there are.
+        let probe = model.executor(args.executor, self.threads, size, Blocks(1))?;
+        let block_bytes = probe.block_bytes();
+        drop(probe);
+        let usable = match settings.kv_blocks {
+            // The null block is counted in, as in `orrery run`.
+            Some(blocks) => Blocks(blocks.saturating_sub(1)),
+            None => Blocks(self.kv_bytes / block_bytes.get().max(1)),
+        };
+        if settings.kv_blocks.is_none() && usable.get() < LEAST_BLOCKS {
+            return Err(Failure::bad_input(anyhow!(
+                "`--kv-mib` {} holds {} blocks of {} bytes (wanted: at least {LEAST_BLOCKS})",
+                args.kv_mib,
+                usable.get(),
+                block_bytes.get()
+            )));
+        }
+        engine.usable_blocks = usable;
+        let mut executor = model.executor(args.executor, self.threads, size, usable)?;
+        let context_length = Tokens(shape.context_length as u64);
+        let prefill =
+            MeasuredPrefill::measure(&mut *executor, engine, longest.unwrap_or(Tokens(1)));
+        let prefill = prefill.map_err(Failure::bad_input)?;
+        let host = host_blocks(settings.host_gib, block_bytes.get());
+        engine.offload = None;
+        let mut link = None;
+        if host > Blocks::ZERO {
+            let measured =
+                MeasuredLink::measure(&mut *executor, usable).map_err(Failure::bad_input)?;
+            let said = args
+                .set
+                .iter()
+                .any(|pair| pair.trim().starts_with("engine.link_gb_per_s"));
+            let set = said.then(|| rate(settings.link_gb_per_s * 1e9));
+            engine.offload = Some(Offload {
+                host_blocks: host,
+                block_bytes,
+                to_host_per_s: set.unwrap_or(measured.to_host_per_s),
+                to_gpu_per_s: set.unwrap_or(measured.to_device_per_s),
+            });
+            link = engine.offload;
+        }
+        engine.validate().map_err(Failure::bad_input)?;
+        let config = json!({
+            "kind": "real",
+            "processor": processor(),
+            "executor": executor.name(),
+            "threads": self.threads,
+            "engine_cores": self.cores.engine,
+            "model": {
+                "name": model.name,
+                "sha256": model.sha256,
+                "architecture": shape.architecture,
+                "layers": shape.layers,
+                "hidden": shape.hidden,
+                "vocabulary": shape.vocabulary,
+                "context_length": shape.context_length,
+            },
+            "engine": {
+                "block_size_tokens": size.tokens().get(),
+                "block_bytes": block_bytes.get(),
+                "usable_blocks": usable.get(),
+                "token_budget": engine.token_budget.get(),
+                "max_running": engine.max_running,
+                "prefix_caching": engine.prefix_caching,
+                "host_blocks": link.map(|tier| tier.host_blocks.get()),
+            },
+            "tools": {
+                "mode": match mode {
+                    ToolMode::Fifo(_, Hold::Cpu) => "fifo",
+                    ToolMode::Fifo(_, Hold::Call) => "fifo-calls",
+                    _ => "shared",
+                },
+                "cores": self.cores.tools,
+                "timeout_s": self.timeout.map(Nanos::as_secs),
+            },
+            "recording_divided_by": divisors,
+        });
+        Ok(Real {
+            executor,
+            prefill,
+            context_length,
+            tools,
+            config,
+        })
+    }
+
+    fn tools(&self, mode: ToolMode) -> Result<tools::Settings, Failure> {
+        let mode = match mode {
+            ToolMode::Shared(_) => tools::Mode::FreeForAll,
+            ToolMode::Fifo(workers, Hold::Cpu) => tools::Mode::Fifo(workers, tools::Hold::Cpu),
+            ToolMode::Fifo(workers, Hold::Call) => tools::Mode::Fifo(workers, tools::Hold::Call),
+            ToolMode::Unlimited => return Err(no_mode("tools.mode", "unlimited")),
+            // Which cores the engine has is said by flags, and what it takes of them happens.
+            ToolMode::WithEngine { .. } => return Err(no_mode("tools.host_cores", "shared")),
+        };
+        Ok(tools::Settings {
+            mode,
+            cores: self.cores.tools.clone(),
+            limits: tools::Limits {
+                timeout: self.timeout,
+                ..tools::Limits::default()
+            },
+            runner: std::env::current_exe().map_err(Failure::bad_input)?,
+            sandboxes: None,
+        })
+    }
+
+    /// What a user should know before a run.
+    pub fn warning(&self) -> Option<String> {
+        self.cores.overlap().then(|| {
+            format!(
+                "warning: the engine (cores {:?}) and the tools (cores {:?}) share cores, so steps and tools \
+                 slow each other down",
+                self.cores.engine, self.cores.tools
+            )
+        })
+    }
+}
+
+fn no_mode(key: &str, value: &str) -> Failure {
+    Failure::bad_input(anyhow!(
+        "setting `{key}` is `{value}`, which only a simulation can be (wanted: tools.mode=shared or fifo; \
+         `--tool-cores` and `--engine-cores` say who runs where)"
+    ))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "settings are validated: positive, far below 2^63 bytes"
+)]
+fn host_blocks(gib: f64, block_bytes: u64) -> Blocks {
+    Blocks((gib * f64::from(1 << 30)) as u64 / block_bytes.max(1))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "settings are validated: positive, far below 2^63 bytes"
+)]
+fn rate(bytes_per_s: f64) -> NonZeroU64 {
+    NonZeroU64::new(bytes_per_s as u64).unwrap_or(NonZeroU64::MIN)
+}
+
+/// The processor's name, as the kernel has it.
+pub fn processor() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}
