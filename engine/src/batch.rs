@@ -96,7 +96,7 @@ impl Batch {
         Ok(batch)
     }
 
-    fn push(
+    pub(crate) fn push(
         &mut self,
         session: SessionId,
         context: Tokens,

@@ -15,6 +15,7 @@
 pub mod cuda;
 pub mod drive;
 pub mod fetch;
+pub mod measure;
 pub mod model;
 pub mod reference;
 pub mod text;

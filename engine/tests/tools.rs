@@ -435,3 +435,35 @@ fn cores_that_are_not_there_are_refused() {
     assert!(matches!(refused, ToolPoolError::Cores { .. }));
     assert!(refused.to_string().contains("[0, 1000]"), "{refused}");
 }
+
+/// A caller that keeps to one core does not keep its tools there.
+#[test]
+fn tools_without_cores_run_anywhere_wherever_the_caller_runs() {
+    let here = || {
+        let set = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("has cores");
+        let on = |&core: &usize| set.is_set(core).unwrap_or(false);
+        (0..nix::sched::CpuSet::count())
+            .filter(on)
+            .collect::<Vec<_>>()
+    };
+    let keep_to = |cores: &[usize]| {
+        let mut set = nix::sched::CpuSet::new();
+        for &core in cores {
+            set.set(core).expect("a core");
+        }
+        nix::sched::sched_setaffinity(Pid::from_raw(0), &set).expect("may be used");
+    };
+    let all = here();
+    keep_to(&all[..1]);
+    let ended = script(
+        settings(Mode::FreeForAll),
+        "grep Cpus_allowed_list /proc/self/status",
+    );
+    keep_to(&all);
+    let list = text(&ended);
+    assert_eq!(
+        list.contains('-') || list.contains(','),
+        all.len() > 1,
+        "{list} of {all:?}"
+    );
+}

@@ -103,34 +103,47 @@ impl Drop for ToolPool {
     }
 }
 
-/// Asks the kernel, on a thread of its own, whether these cores may be used.
-fn check_cores(cores: &[usize]) -> Result<(), ToolPoolError> {
+/// Moves the calling thread to these cores; what it starts from then on stays there too. No cores: it may
+/// run anywhere.
+///
+/// # Errors
+/// [`ToolPoolError::Cores`] for a core that is not there or may not be used.
+fn run_on(cores: &[usize]) -> Result<(), ToolPoolError> {
     let failed = |source| ToolPoolError::Cores {
         cores: cores.to_vec(),
         source,
     };
-    if cores.is_empty() {
-        return Ok(());
-    }
     let mut set = CpuSet::new();
-    for &core in cores {
+    let every = 0..CpuSet::count();
+    let wanted = if cores.is_empty() {
+        every.collect()
+    } else {
+        cores.to_vec()
+    };
+    for core in wanted {
         set.set(core).map_err(failed)?;
     }
     let this = Pid::from_raw(0);
-    let asked = std::thread::spawn(move || {
-        sched_setaffinity(this, &set)?;
-        sched_getaffinity(this)
-    });
-    let got = asked
-        .join()
-        .unwrap_or(Err(nix::Error::EIO))
-        .map_err(failed)?;
+    sched_setaffinity(this, &set).map_err(failed)?;
     // The kernel silently leaves out cores that are not there.
+    let got = sched_getaffinity(this).map_err(failed)?;
     if cores.iter().all(|&core| got.is_set(core).unwrap_or(false)) {
         Ok(())
     } else {
         Err(failed(nix::Error::EINVAL))
     }
+}
+
+/// Asks the kernel, on a thread of its own, whether these cores may be used.
+fn check_cores(cores: &[usize]) -> Result<(), ToolPoolError> {
+    let asked = cores.to_vec();
+    let thread = std::thread::spawn(move || run_on(&asked));
+    thread.join().unwrap_or_else(|_| {
+        Err(ToolPoolError::Cores {
+            cores: cores.to_vec(),
+            source: nix::Error::EIO,
+        })
+    })
 }
 
 struct Supervisor {
@@ -151,6 +164,9 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(mut self) {
+        // Where it is woken soonest. A caller that keeps to its own cores must not share them with the tools
+        // that are started here; those move to theirs themselves. If this is refused, it stays.
+        let _ = run_on(&[]);
         while self.take_orders() {
             let Some(woken) = self.wait() else { break };
             for (id, readable, over) in woken {
