@@ -1,9 +1,11 @@
-//! `orrery calibrate`: from a log of steps or requests to a cost that `--cost FILE.toml` takes.
+//! `orrery calibrate`: from a log of steps or requests, or from timing this program's own engine, to a cost that `--cost FILE.toml` takes.
 
 pub mod args;
+mod engine;
 mod read;
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anyhow::anyhow;
 use sim::calibrate::{FitErrors, MeasuredStep, StepFit, fit_requests, fit_steps};
@@ -13,11 +15,12 @@ use sim::spec::Catalog;
 
 use crate::cli::Format;
 use crate::failure::Failure;
-use crate::flags::FormatArgs;
+use crate::interrupt::Interrupt;
 use crate::run::cost;
 use crate::run::machine::Machine;
 use crate::run::policies::{Chosen, Row};
 use crate::validate::args::ValidateArgs;
+use crate::validate::real::args::LoadArgs;
 use crate::{output, validate};
 use args::CalibrateArgs;
 
@@ -25,12 +28,11 @@ use args::CalibrateArgs;
 ///
 /// # Errors
 /// Bad input: a log, name or setting that cannot be used, or too few steps.
-pub fn calibrate(args: &CalibrateArgs) -> Result<(), Failure> {
-    let steps = args.log.extension().is_some_and(|e| e == "csv");
-    let text = if steps {
-        from_steps(args)?
-    } else {
-        from_requests(args)?
+pub fn calibrate(args: &CalibrateArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    let text = match &args.log {
+        None => engine::from_engine(args, interrupt)?,
+        Some(log) if log.extension().is_some_and(|e| e == "csv") => from_steps(args, log)?,
+        Some(log) => from_requests(args, log)?,
     };
     output::data(&text)
 }
@@ -42,7 +44,7 @@ fn folds(args: &CalibrateArgs) -> Result<usize, Failure> {
     })
 }
 
-fn from_steps(args: &CalibrateArgs) -> Result<String, Failure> {
+fn from_steps(args: &CalibrateArgs, log: &Path) -> Result<String, Failure> {
     let (Some(gpu), Some(model)) = (&args.gpu, &args.model) else {
         return Err(Failure::bad_input(anyhow!(
             "a step log does not say what was measured: `--gpu` and `--model` are needed"
@@ -54,13 +56,13 @@ fn from_steps(args: &CalibrateArgs) -> Result<String, Failure> {
         names(&catalog, gpu)?,
         catalog.model(model).map_err(Failure::bad_input)?,
     );
-    let steps = read::steps(&args.log).map_err(Failure::bad_input)?;
+    let steps = read::steps(log).map_err(Failure::bad_input)?;
     let fit = fit_steps(&steps, model.active_share(), folds(args)?).map_err(Failure::bad_input)?;
     output::note(false, &report(&fit));
     let evidence = format!(
         "fitted to {} steps in {}; mean absolute error {} on them, {} across {} folds",
         fit.steps,
-        args.log.display(),
+        log.display(),
         percent(fit.inside.all),
         percent(fit.across.all),
         fit.folds
@@ -118,24 +120,25 @@ fn toml(model: &str, gpu: &str, evidence: &str, ms: &InMillis) -> String {
 fn as_validation(args: &CalibrateArgs) -> ValidateArgs {
     ValidateArgs {
         real: args.log.clone(),
+        engine: false,
+        engine_args: args.engine_args.clone(),
+        load: LoadArgs::default(),
         prompts: None,
         config: args.config.clone(),
         profile: None,
         costs: args.costs.clone(),
         gpu: args.gpu.clone(),
         model: args.model.clone(),
-        policy: "fcfs".to_owned(),
+        policy: None,
         set: args.set.clone(),
         svg: None,
         series: None,
-        shown: FormatArgs {
-            format: Format::Table,
-        },
+        format: Format::Table,
     }
 }
 
-fn from_requests(args: &CalibrateArgs) -> Result<String, Failure> {
-    let requests = validate::read::requests(&args.log)?;
+fn from_requests(args: &CalibrateArgs, log: &Path) -> Result<String, Failure> {
+    let requests = validate::read::requests(log)?;
     let (machine, policy, notes) = validate::machine(&as_validation(args))?;
     for line in notes {
         output::note(false, &format!("note: {line}"));
@@ -154,7 +157,7 @@ fn from_requests(args: &CalibrateArgs) -> Result<String, Failure> {
     let evidence = format!(
         "fitted to {} requests in {}, starting from: {}; {line}",
         requests.len(),
-        args.log.display(),
+        log.display(),
         machine.hardware.evidence
     );
     let (model, gpu) = (&machine.hardware.model.name, &machine.hardware.gpu.name);

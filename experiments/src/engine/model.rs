@@ -48,6 +48,11 @@ impl Model {
         &self.weights.config
     }
 
+    /// Its weights, counted.
+    pub fn parameters(&self) -> u64 {
+        self.weights.parameters()
+    }
+
     /// An executor of it with KV for so many blocks.
     ///
     /// # Errors

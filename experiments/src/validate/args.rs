@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::flags::FormatArgs;
+use super::real::args::{BenchArgs, LoadArgs};
+use crate::cli::Format;
 use crate::run::cost::CostArgs;
 
 const EXAMPLES: &str = "\
@@ -23,18 +24,38 @@ C: 10 % and 25 %. D: beyond.
 Lengths do not say which prompts share openings: without --prompts, an engine with prefix caching may
 have computed less than the replay.
 
+With --engine nothing is read: the engine in this program runs sessions with tools as processes, the
+simulator runs the same, and both are compared. It first times the engine's steps and a tool's process,
+which is all that the simulator is told. Bar: mean latency within 5 %, its 95th percentile within 10 %,
+and policies in the same order wherever they really differ by more than a repeat does from the next.
+Everything is kept in --out: the same command goes on where it was stopped. Exit 1: the bar is not met.
+
 Examples:
   orrery validate --real requests.jsonl --config meta.json --profile perf/RTX4090/Llama-3.1-8B/bf16
   orrery validate --real requests.jsonl --gpu h100-sxm --model llama-3.1-8b --svg scatter.svg
-  orrery validate --real requests.jsonl --config meta.json --set engine.kv_blocks=5176 --format json";
+  orrery validate --real requests.jsonl --config meta.json --set engine.kv_blocks=5176 --format json
+  orrery validate --engine                        some 10 minutes on two quiet cores
+  orrery validate --engine --policy fcfs,mars --loads 2 --repeats 5 --out mine";
 
 /// Flags of `orrery validate`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ValidateArgs {
     /// The recorded requests, JSON lines.
-    #[arg(long, value_name = "FILE")]
-    pub real: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "engine")]
+    pub real: Option<PathBuf>,
+
+    /// Compare with the engine of this program instead of a recording.
+    #[arg(long, conflicts_with_all = ["real", "prompts", "config", "profile", "cost", "gpu", "model"])]
+    pub engine: bool,
+
+    /// The engine of --engine.
+    #[command(flatten, next_help_heading = "With --engine")]
+    pub engine_args: BenchArgs,
+
+    /// What it is offered.
+    #[command(flatten, next_help_heading = "With --engine")]
+    pub load: LoadArgs,
 
     /// The prompts' tokens, JSON lines in the order of the log with `input_tok_ids`: openings that prompts
     /// share are then found in the cache, as the engine found them.
@@ -61,16 +82,17 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "NAME")]
     pub model: Option<String>,
 
-    /// The policy; vLLM's is fcfs.
-    #[arg(long, value_name = "NAME|FILE", default_value = "fcfs")]
-    pub policy: String,
+    /// The policy of the recorded engine, by default fcfs, which is vLLM's; with --engine several, separated
+    /// by commas, by default fcfs,continuum,mars,autellix.
+    #[arg(long, value_name = "NAME|FILE")]
+    pub policy: Option<String>,
 
     /// Override a setting of `orrery run --help`; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
-    /// Draw recorded against simulated times here; as PNG beside it if it ends in .svg.
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw recorded against simulated times here.
+    #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
     /// Write the machine over time here, once a second: time, running, waiting and
@@ -78,7 +100,7 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "FILE")]
     pub series: Option<PathBuf>,
 
-    /// How results are printed.
-    #[command(flatten)]
-    pub shown: FormatArgs,
+    /// How to print the result on stdout.
+    #[arg(long, default_value = "table")]
+    pub format: Format,
 }

@@ -1,4 +1,5 @@
-//! `orrery validate`: a real engine's request log replayed, and how far off the simulation is.
+//! `orrery validate`: a real engine's request log replayed, and how far off the simulation is; or the same
+//! against the engine of this program ([`real`]).
 
 pub mod args;
 mod config;
@@ -6,6 +7,7 @@ mod figure;
 mod print;
 mod prompts;
 pub mod read;
+pub mod real;
 
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
@@ -15,7 +17,7 @@ use sim::fidelity::{Comparison, Replay, Request, Timing, replay};
 use units::Nanos;
 
 use crate::failure::Failure;
-use crate::plot::Drawn;
+use crate::interrupt::Interrupt;
 use crate::run::cost;
 use crate::run::machine::Machine;
 use crate::run::policies::{self, Chosen, Row};
@@ -41,8 +43,18 @@ pub struct Validated {
 ///
 /// # Errors
 /// Bad input: files, names or settings that cannot be used, or requests outside the cost model.
-pub fn validate(args: &ValidateArgs) -> Result<(), Failure> {
-    let mut requests = read::requests(&args.real)?;
+pub fn validate(args: &ValidateArgs, interrupt: &Interrupt) -> Result<(), Failure> {
+    let Some(real) = &args.real else {
+        let policies = args.policy.as_deref().unwrap_or(real::POLICIES);
+        return real::command(
+            &args.engine_args,
+            &args.load,
+            policies,
+            args.format,
+            interrupt,
+        );
+    };
+    let mut requests = read::requests(real)?;
     let (machine, policy, notes) = machine(args)?;
     if let Some(file) = &args.prompts {
         prompts::share(file, &mut requests, machine.setup.engine.block_size)?;
@@ -52,13 +64,13 @@ pub fn validate(args: &ValidateArgs) -> Result<(), Failure> {
         crate::output::note(false, &format!("note: {line}"));
     }
     if let Some(file) = &args.svg {
-        let drawn = figure::figure(&validated).and_then(|figure| Drawn::of(&figure)?.write(file));
-        drawn.map_err(Failure::bad_input)?;
+        let svg = figure::scatter(&validated)?;
+        write(file, &svg)?;
     }
     if let Some(file) = &args.series {
         write(file, &series(&validated))?;
     }
-    crate::output::data(&print::print(&validated, args.shown.format)?)
+    crate::output::data(&print::print(&validated, args.format)?)
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), Failure> {
@@ -126,7 +138,7 @@ pub fn machine(args: &ValidateArgs) -> Result<(Machine, Chosen, Vec<String>), Fa
     let utilisation = described.utilisation.unwrap_or(0.9);
     let cores = NonZeroU32::MIN;
     let machine = Machine::new(&gpu, &model, utilisation, cores, None, &settings)?;
-    let policy = policies::choose(&args.policy, &of_policy)?
+    let policy = policies::choose(args.policy.as_deref().unwrap_or("fcfs"), &of_policy)?
         .into_iter()
         .next()
         .ok_or_else(|| Failure::bad_input(anyhow!("`--policy` is empty")))?;

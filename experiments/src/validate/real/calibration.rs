@@ -1,0 +1,300 @@
+//! What the simulator is told of the real machine: the price of steps, and what processes cost.
+//!
+//! All of it is measured before any policy runs, on batches and tools made for it: no run that is compared
+//! is fitted to.
+
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use engine::measure::{Reach, Timed, grid, measure};
+use engine::tools::{Call, CallId, Ended, Hold, Limits, Mode, Outcome, Settings, ToolPool, Work};
+use serde::{Deserialize, Serialize};
+use sim::calibrate::{MeasuredStep, StepFit, fit_steps};
+use sim::cost::{BatchShape, ClosedForm, Coefficients, Host, InMillis};
+use units::{Blocks, Nanos, SessionId};
+
+use super::bench::Bench;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::note;
+
+/// Folds of the cross-validation.
+pub const FOLDS: usize = 5;
+/// CPU time of a tool call that shows what a process costs.
+const PROBE: Nanos = Nanos::from_millis(20);
+/// Such calls of each kind.
+const PROBES: u64 = 15;
+/// Far longer than a probe takes on any machine.
+const PROBE_LIMIT: Duration = Duration::from_mins(1);
+
+/// What was measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Coefficients of the closed forms: p0, p1, p2, d0, e, d1, d2, milliseconds.
+    pub cost_ms: [f64; 7],
+    /// Share of a mixture's experts that a token goes through.
+    pub active_share: f64,
+    /// Mean absolute error of the cost on batches that it was not fitted to.
+    pub error_across: Option<f64>,
+    /// Batches of the grid.
+    pub batches: usize,
+    /// What a call that computes takes beyond its CPU time, alone.
+    pub tool_start_ns: u64,
+    /// What a call that only waits takes beyond its wait.
+    pub wait_start_ns: u64,
+    /// What a step keeps the engine for beside computing it: plan, arrays, books.
+    pub per_step_ns: u64,
+    /// The same for each turn in the batch.
+    pub per_running_ns: u64,
+    /// Share of the time of the grid's steps that this process was not on a core, if one thread computes:
+    /// other programs took it.
+    pub disturbed: Option<f64>,
+}
+
+/// How far the steps of a grid were disturbed: 1 less their CPU time over their time. `None` with several
+/// threads, whose CPU times add up.
+pub fn disturbed(timed: &[Timed], threads: usize) -> Option<f64> {
+    let sum = |of: fn(&Timed) -> Nanos| timed.iter().map(|t| of(t).as_secs()).sum::<f64>();
+    let (wall, cpu) = (sum(Timed::median), sum(Timed::median_cpu));
+    (threads == 1 && wall > 0.0).then(|| (1.0 - cpu / wall).max(0.0))
+}
+
+impl Calibration {
+    /// What a step keeps this machine for, from its start to the start of the next.
+    ///
+    /// # Errors
+    /// Bad input: coefficients that no cost model has.
+    pub fn cost(&self) -> Result<ClosedForm, Failure> {
+        let host = Host {
+            per_step: Nanos::new(self.per_step_ns),
+            per_running: Nanos::new(self.per_running_ns),
+            ..Host::NONE
+        };
+        Ok(self.step_cost()?.with_host(host))
+    }
+
+    /// What a step itself takes.
+    ///
+    /// # Errors
+    /// Bad input: coefficients that no cost model has.
+    pub fn step_cost(&self) -> Result<ClosedForm, Failure> {
+        let coefficients = Coefficients::from_ms(&in_millis(&self.cost_ms), self.active_share)
+            .map_err(Failure::bad_input)?;
+        ClosedForm::new(coefficients, Host::NONE).map_err(Failure::bad_input)
+    }
+}
+
+const fn in_millis(&[p0, p1, p2, d0, e, d1, d2]: &[f64; 7]) -> InMillis {
+    InMillis {
+        p0,
+        p1,
+        p2,
+        d0,
+        e,
+        d1,
+        d2,
+    }
+}
+
+/// Steps of the grid and what was fitted to them.
+#[derive(Clone, Debug)]
+pub struct Fitted {
+    /// Every batch with its times.
+    pub timed: Vec<Timed>,
+    /// The coefficients and their errors.
+    pub fit: StepFit,
+}
+
+/// Times the grid on the engine and fits the closed forms.
+///
+/// # Errors
+/// A step that failed, an interruption, or a grid too small to fit.
+pub fn steps(bench: &mut Bench, interrupt: &Interrupt) -> Result<Fitted, Failure> {
+    let engine = &bench.engine;
+    let reach = Reach {
+        block_size: engine.block_size,
+        usable_blocks: Blocks(engine.blocks),
+        max_running: engine.max_running,
+        token_budget: engine.token_budget,
+        context: engine.context,
+    };
+    let points = grid(&reach);
+    let rounds = engine.rounds;
+    let progress = |round: u32| {
+        let line = format!("timing {} batches, round {round} of {rounds}", points.len());
+        note(false, &line);
+        !interrupt.is_set()
+    };
+    let timed = measure(&mut bench.executor, &reach, &points, rounds, progress)
+        .context("timing batches")
+        .map_err(|error| Failure {
+            exit: Exit::Partial,
+            error,
+        })?;
+    if interrupt.is_set() {
+        return Err(interrupted());
+    }
+    let steps: Vec<MeasuredStep> = timed.iter().map(measured).collect();
+    let fit = fit_steps(&steps, bench.active_share, FOLDS).map_err(Failure::bad_input)?;
+    Ok(Fitted { timed, fit })
+}
+
+/// Ctrl-C, after what is complete was kept.
+pub fn interrupted() -> Failure {
+    Failure {
+        exit: Exit::Interrupted,
+        error: anyhow!(
+            "interrupted: what is complete is kept, and the same command goes on from there"
+        ),
+    }
+}
+
+fn measured(timed: &Timed) -> MeasuredStep {
+    let point = &timed.point;
+    let mut shape = BatchShape::default();
+    (0..point.decodes).for_each(|_| shape.add_decode(point.context));
+    shape.add_prefill(point.prefix, point.new);
+    MeasuredStep {
+        shape,
+        ms: timed.median().as_secs() * 1e3,
+    }
+}
+
+/// The step log as `orrery calibrate` reads it: the middle time of each batch, with the shortest and the
+/// longest and the CPU time beside it.
+pub fn step_log(timed: &[Timed]) -> String {
+    let mut text =
+        "decodes,decode_context,prefill_tokens,prefill_work,ms,ms_min,ms_max,cpu_ms,rounds\n"
+            .to_owned();
+    for t in timed {
+        let step = measured(t);
+        let s = &step.shape;
+        let ms = |time: Option<&Nanos>| time.map_or(0.0, |t| t.as_secs() * 1e3);
+        let _ = writeln!(
+            text,
+            "{},{},{},{},{:.6},{:.6},{:.6},{:.6},{}",
+            s.decodes,
+            s.decode_context,
+            s.prefill_tokens,
+            s.prefill_work,
+            step.ms,
+            ms(t.times.first()),
+            ms(t.times.last()),
+            ms(Some(&t.median_cpu())),
+            t.times.len()
+        );
+    }
+    text
+}
+
+/// The coefficients in the order of [`Calibration::cost_ms`].
+pub const fn coefficients(ms: &InMillis) -> [f64; 7] {
+    [ms.p0, ms.p1, ms.p2, ms.d0, ms.e, ms.d1, ms.d2]
+}
+
+/// What a tool's process costs beyond its CPU time and its wait, alone on the tool cores: the middle of
+/// several, for one that computes and for one that waits.
+///
+/// # Errors
+/// Tools that cannot be run.
+pub fn tool_starts(cores: &[usize]) -> Result<(Nanos, Nanos), Failure> {
+    let failed = |error: anyhow::Error| Failure {
+        exit: Exit::Partial,
+        error: error.context("timing tools"),
+    };
+    let settings = Settings {
+        mode: Mode::Fifo(NonZeroU32::MIN, Hold::Call),
+        cores: cores.to_vec(),
+        limits: Limits::default(),
+        runner: runner().map_err(failed)?,
+        sandboxes: None,
+    };
+    let (sender, ended) = channel();
+    let mut pool = ToolPool::new(settings, sender).map_err(Failure::bad_input)?;
+    let mut probe = |cpu: Nanos, io: Nanos| -> anyhow::Result<Nanos> {
+        let mut beyond = Vec::new();
+        for id in 0..PROBES {
+            pool.start(Call {
+                id: CallId(id),
+                session: SessionId(0),
+                work: Work::Burn {
+                    cpu,
+                    threads: NonZeroU32::MIN,
+                    io,
+                },
+            });
+            let end: Ended = ended.recv_timeout(PROBE_LIMIT)?;
+            if end.outcome != Outcome::Ok {
+                return Err(anyhow!(
+                    "a tool ended with {:?}: {}",
+                    end.outcome,
+                    String::from_utf8_lossy(&end.output.kept)
+                ));
+            }
+            beyond.push(end.elapsed.saturating_sub(cpu + io));
+        }
+        beyond.sort_unstable();
+        Ok(beyond[beyond.len() / 2])
+    };
+    let computing = probe(PROBE, Nanos::ZERO).map_err(failed)?;
+    let waiting = probe(Nanos::ZERO, PROBE).map_err(failed)?;
+    Ok((computing, waiting))
+}
+
+/// The program that tools start as: this one.
+///
+/// # Errors
+/// If the system does not say where it is.
+pub fn runner() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("cannot find this program's own file, which tools start as")
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::measure::Point;
+    use units::Tokens;
+
+    use super::*;
+
+    #[test]
+    fn a_step_log_is_what_calibrate_reads() {
+        let timed = Timed {
+            point: Point {
+                decodes: 2,
+                context: Tokens(100),
+                prefix: Tokens(10),
+                new: Tokens(5),
+            },
+            times: [3, 4, 9].map(Nanos::from_millis).to_vec(),
+            cpu: [2, 3, 3].map(Nanos::from_millis).to_vec(),
+        };
+        // 5 * (2 * 10 + 5) pairs; the middle of 3, 4 and 9.
+        let log = step_log(&[timed]);
+        assert_eq!(
+            log.lines().nth(1),
+            Some("2,200,5,125,4.000000,3.000000,9.000000,3.000000,3")
+        );
+    }
+
+    #[test]
+    fn what_the_scheduler_takes_is_in_the_price() {
+        let calibration = Calibration {
+            cost_ms: [0.0, 0.0, 0.0, 2.0, 0.0, 0.5, 0.0],
+            active_share: 1.0,
+            per_step_ns: 30_000,
+            per_running_ns: 4_000,
+            ..Calibration::default()
+        };
+        let mut shape = BatchShape::default();
+        shape.add_decode(Tokens(10));
+        let price = |cost: Result<ClosedForm, Failure>| {
+            sim::cost::StepCost::step(&cost.expect("coefficients"), &shape).as_nanos()
+        };
+        assert_eq!(price(calibration.step_cost()), 2_500_000);
+        assert_eq!(price(calibration.cost()), 2_534_000);
+    }
+}

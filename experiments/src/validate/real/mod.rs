@@ -1,0 +1,441 @@
+//! `orrery validate --engine`: the same sessions and policies in both worlds, and how far apart they come out.
+//!
+//! What: times the engine's steps and a tool's process, gives that to the simulator, replays a load under
+//! several policies for real and simulated, and compares latencies, goodput and the order of the policies.
+//! Why: a simulator is believed as far as it was held against something real. A policy is chosen by its
+//! place among others, so the order matters most.
+//! Limits: one machine, one model, one load of short sessions. Real runs vary from repeat to repeat, and an
+//! error below that variation says nothing.
+
+pub mod args;
+pub mod bench;
+pub mod calibration;
+pub mod compare;
+mod files;
+mod load;
+mod log;
+pub mod result;
+pub mod watch;
+pub mod world;
+pub mod write;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::anyhow;
+use scheduler::policy::Policy;
+use serde_json::json;
+use sim::cost::StepCost;
+use sim::world::{Setup, ToolMode, simulate};
+use traces::Session;
+use units::Nanos;
+
+use engine::Executor as _;
+
+use crate::cli::Format;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::output::{self, note};
+use crate::run::policies::{self, Chosen, Row};
+use args::{BenchArgs, Engine, Load, LoadArgs};
+use bench::Bench;
+use calibration::{Calibration, interrupted};
+use compare::Comparison;
+use files::Folder;
+use load::Alone;
+use log::Log;
+use result::{RunResult, Which, World};
+use write::{Check, Report};
+
+/// Share of its core that an engine may lose to other programs before a measurement is in doubt.
+const QUIET: f64 = 0.05;
+
+/// The policies that are compared if none are named.
+pub const POLICIES: &str = "fcfs,continuum,mars,autellix";
+
+/// `orrery validate --engine`
+///
+/// # Errors
+/// Bad input; exit 1 if a run failed or the bar is not met; 130 if interrupted, with what is complete kept.
+pub fn command(
+    engine: &BenchArgs,
+    load: &LoadArgs,
+    policies: &str,
+    format: Format,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let began = Instant::now();
+    let study = Study::new(engine.checked()?, load, policies)?;
+    let report = study.run(interrupt)?;
+    study.folder.write(
+        "results.json",
+        &write::json(&report).map_err(Failure::bad_input)?,
+    )?;
+    study.folder.write(
+        "results.csv",
+        &write::csv(&report).map_err(Failure::bad_input)?,
+    )?;
+    study
+        .folder
+        .write("results.md", &write::markdown(&report))?;
+    study.folder.write(
+        "report.html",
+        &write::page(&report).map_err(Failure::bad_input)?,
+    )?;
+    let text = match format {
+        Format::Table => write::table(&report),
+        Format::Csv => write::csv(&report).map_err(Failure::bad_input)?,
+        Format::Json => write::json(&report).map_err(Failure::bad_input)?,
+    };
+    output::data(&text)?;
+    let line = format!(
+        "wrote results.json, results.csv, results.md and report.html in `{}` after {:.0} s",
+        study.folder.path().display(),
+        began.elapsed().as_secs_f64()
+    );
+    note(false, &line);
+    if report.passes == Some(true) {
+        Ok(())
+    } else {
+        Err(Failure {
+            exit: Exit::Partial,
+            error: anyhow!("the simulation is further from the engine than the bar allows"),
+        })
+    }
+}
+
+/// What is to be run.
+struct Study {
+    engine: Engine,
+    load: Load,
+    policies: Vec<Chosen>,
+    sessions: Vec<Session>,
+    folder: Folder,
+}
+
+/// The simulated twin of the engine.
+struct Twin {
+    calibration: Calibration,
+    setup: Setup,
+    /// What a step itself takes: that is held against real steps.
+    step_cost: Arc<dyn StepCost>,
+    /// With the time that processes take to start.
+    sessions: Vec<Session>,
+    alone: Vec<Alone>,
+}
+
+fn built(chosen: &Chosen) -> Result<Policy, Failure> {
+    let Row::Policy { spec, .. } = &chosen.row else {
+        return Err(Failure::bad_input(anyhow!(
+            "`{}` is a limit and cannot be run (wanted: a policy)",
+            chosen.name
+        )));
+    };
+    spec.build().map_err(Failure::bad_input)
+}
+
+impl Study {
+    fn new(engine: Engine, args: &LoadArgs, policies: &str) -> Result<Self, Failure> {
+        let load = args.checked()?;
+        let policies = policies::choose(policies, &[])?;
+        for chosen in &policies {
+            built(chosen)?;
+        }
+        let sessions = load::sessions(args, load.sessions, load.seed)?;
+        let too_long = sessions.iter().find(|s| s.peak_tokens() > engine.context);
+        if let Some(session) = too_long {
+            return Err(Failure::bad_input(anyhow!(
+                "session `{}` grows to {} tokens, beyond `--context` {}\nhint: `orrery trace scale --length` \
+                 shrinks a trace",
+                session.id,
+                session.peak_tokens().get(),
+                engine.context.get()
+            )));
+        }
+        let folder = Folder::open(&args.out)?;
+        folder.write_trace(&sessions)?;
+        Ok(Self {
+            engine,
+            load,
+            policies,
+            sessions,
+            folder,
+        })
+    }
+
+    /// What results of a folder must agree on to be compared.
+    fn identity(&self) -> serde_json::Value {
+        let e = &self.engine;
+        json!({
+            "version": 1,
+            "executor": format!("{:?}", e.executor).to_lowercase(),
+            "weights": e.weights,
+            "threads": e.threads.get(),
+            "engine_cores": e.cores.engine,
+            "tool_cores": e.cores.tools,
+            "blocks": e.blocks,
+            "token_budget": e.token_budget,
+            "max_running": e.max_running,
+            "context": e.context.get(),
+            "sessions": self.load.sessions,
+            "seed": self.load.seed,
+            "trace": files::digest(&self.sessions),
+        })
+    }
+
+    fn run(&self, interrupt: &Interrupt) -> Result<Report, Failure> {
+        self.folder.check_identity(&self.identity())?;
+        let mut bench = Bench::open(self.engine.clone())?;
+        let calibration = self.calibration(&mut bench, interrupt)?;
+        let twin = self.twin(&bench, calibration)?;
+        let unit = load::unit_rate(&twin.alone)?;
+        let loads: Vec<(f64, f64)> = self
+            .load
+            .loads
+            .iter()
+            .map(|&x| (x, load::three_digits(x * unit)))
+            .collect();
+        let mut runs = self.simulated(&twin, &loads, interrupt)?;
+        let expected: f64 = runs
+            .iter()
+            .map(|r| Nanos::new(r.makespan_ns).as_secs())
+            .sum();
+        let line = format!(
+            "load 1 is {unit} sessions/s; the real runs should take {:.0} s, by the simulation",
+            expected * f64::from(self.load.repeats)
+        );
+        note(false, &line);
+        runs.extend(self.real(&mut bench, &twin, &loads, interrupt)?);
+        Ok(self.report(&bench, &twin, &runs, &loads))
+    }
+
+    /// Kept from before, or measured now.
+    fn calibration(
+        &self,
+        bench: &mut Bench,
+        interrupt: &Interrupt,
+    ) -> Result<Calibration, Failure> {
+        if let Some(kept) = self.folder.read("calibration.json")? {
+            note(false, "the calibration in the folder is taken");
+            return Ok(kept);
+        }
+        let (computing, waiting) = calibration::tool_starts(&self.engine.cores.tools)?;
+        let fitted = calibration::steps(bench, interrupt)?;
+        self.folder
+            .write("steps.csv", &calibration::step_log(&fitted.timed))?;
+        let calibration = Calibration {
+            cost_ms: calibration::coefficients(&fitted.fit.ms),
+            active_share: bench.active_share,
+            error_across: fitted.fit.across.all,
+            batches: fitted.timed.len(),
+            tool_start_ns: computing.as_nanos(),
+            wait_start_ns: waiting.as_nanos(),
+            disturbed: calibration::disturbed(&fitted.timed, self.engine.threads.get()),
+            ..Calibration::default()
+        };
+        let beside = world::beside_computing(bench, &calibration, interrupt)?;
+        let calibration = Calibration {
+            per_step_ns: beside.per_step.as_nanos(),
+            per_running_ns: beside.per_running.as_nanos(),
+            ..calibration
+        };
+        self.folder.write_json("calibration.json", &calibration)?;
+        if let Some(share) = calibration.disturbed.filter(|share| *share > QUIET) {
+            let line = format!(
+                "warning: other programs took the engine's core for {:.0} % of the time that steps were timed: \
+                 wanted is a quiet machine",
+                100.0 * share
+            );
+            note(false, &line);
+        }
+        Ok(calibration)
+    }
+
+    fn twin(&self, bench: &Bench, calibration: Calibration) -> Result<Twin, Failure> {
+        let cores = u32::try_from(self.engine.cores.tools.len()).ok();
+        let cores = cores.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+        let setup = Setup {
+            engine: bench.config(),
+            cost: Arc::new(calibration.cost()?),
+            tools: ToolMode::Shared(cores),
+            horizon: None,
+            sample_every: None,
+        };
+        let sessions = load::with_process_starts(&self.sessions, &calibration);
+        let alone = load::alone(&setup, &sessions)?;
+        Ok(Twin {
+            step_cost: Arc::new(calibration.step_cost()?),
+            calibration,
+            setup,
+            sessions,
+            alone,
+        })
+    }
+
+    fn simulated(
+        &self,
+        twin: &Twin,
+        loads: &[(f64, f64)],
+        interrupt: &Interrupt,
+    ) -> Result<Vec<RunResult>, Failure> {
+        let mut runs = Vec::new();
+        for &(load, rate_per_s) in loads {
+            for chosen in &self.policies {
+                let offered = load::offered(&twin.sessions, rate_per_s, self.load.seed)?;
+                let mut log = self.log(&twin.step_cost, interrupt);
+                let summary = simulate(&twin.setup, built(chosen)?, offered.into_iter(), &mut log)
+                    .map_err(Failure::of_run)?;
+                let which = Which {
+                    policy: chosen.name.clone(),
+                    load,
+                    rate_per_s,
+                    world: World::Simulated,
+                    repeat: 0,
+                };
+                let result = log.result(which, &summary);
+                self.folder.write_run(&result, chosen)?;
+                runs.push(result);
+            }
+        }
+        Ok(runs)
+    }
+
+    fn log(&self, cost: &Arc<dyn StepCost>, interrupt: &Interrupt) -> Log {
+        Log::new(self.sessions.len(), Arc::clone(cost), interrupt)
+    }
+
+    /// Repeats outermost: a disturbance of some minutes then does not hit all runs of one policy.
+    fn real(
+        &self,
+        bench: &mut Bench,
+        twin: &Twin,
+        loads: &[(f64, f64)],
+        interrupt: &Interrupt,
+    ) -> Result<Vec<RunResult>, Failure> {
+        let total = self.load.repeats as usize * loads.len() * self.policies.len();
+        let mut runs: Vec<RunResult> = Vec::new();
+        for repeat in 0..self.load.repeats {
+            for &(load, rate_per_s) in loads {
+                for chosen in &self.policies {
+                    let which = Which {
+                        policy: chosen.name.clone(),
+                        load,
+                        rate_per_s,
+                        world: World::Real,
+                        repeat,
+                    };
+                    let at = runs.len() + 1;
+                    if let Some(kept) = self.folder.read_run(&which, chosen)? {
+                        runs.push(kept);
+                        continue;
+                    }
+                    let offered = load::offered(&self.sessions, rate_per_s, self.load.seed)?;
+                    let mut log = self.log(&twin.step_cost, interrupt);
+                    log.watch(bench.executor.last());
+                    let began = Instant::now();
+                    let world = world::Real {
+                        cost: &twin.setup.cost,
+                        policy: built(chosen)?,
+                        offered,
+                    };
+                    let summary = world.run(bench, &mut log)?;
+                    if interrupt.is_set() {
+                        return Err(interrupted());
+                    }
+                    let line = format!(
+                        "run {at} of {total}: {} at load {load}, repeat {repeat}: {:.1} s",
+                        chosen.name,
+                        began.elapsed().as_secs_f64()
+                    );
+                    note(false, &line);
+                    let result = log.result(which, &summary);
+                    self.folder.write_run(&result, chosen)?;
+                    runs.push(result);
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    fn report(
+        &self,
+        bench: &Bench,
+        twin: &Twin,
+        runs: &[RunResult],
+        loads: &[(f64, f64)],
+    ) -> Report {
+        let names: Vec<String> = self.policies.iter().map(|p| p.name.clone()).collect();
+        let ideals: Vec<Option<Nanos>> = twin.alone.iter().map(|a| a.latency).collect();
+        let comparison = Comparison::new(runs, &ideals, &names, loads);
+        let (e, c) = (&self.engine, &twin.calibration);
+        let micros = |ns: u64| format!("{} us", ns / 1_000);
+        let rates: Vec<String> = loads
+            .iter()
+            .map(|(x, rate)| format!("{x} ({rate}/s)"))
+            .collect();
+        let fact = |name: &str, value: String| (name.to_owned(), value);
+        Report {
+            setup: vec![
+                fact("model", bench.model.clone()),
+                fact(
+                    "executor",
+                    format!(
+                        "{}, threads: {}, cores: {:?}",
+                        bench.executor.name(),
+                        e.threads,
+                        e.cores.engine
+                    ),
+                ),
+                fact("tool cores", format!("{:?}", e.cores.tools)),
+                fact("processor", files::processor()),
+                fact(
+                    "limits",
+                    format!(
+                        "{} KV blocks of {} tokens, {} tokens a step, {} turns at once",
+                        e.blocks,
+                        e.block_size.tokens().get(),
+                        e.token_budget,
+                        e.max_running
+                    ),
+                ),
+                fact("sessions of each run", self.sessions.len().to_string()),
+                fact("loads", rates.join(", ")),
+                fact("real runs of each", self.load.repeats.to_string()),
+                fact(
+                    "step cost",
+                    format!(
+                        "fitted to {} batches, mean absolute error across folds {}",
+                        c.batches,
+                        c.error_across
+                            .map_or("n/a".to_owned(), |x| format!("{:.1} %", 100.0 * x))
+                    ),
+                ),
+                fact(
+                    "beside computing",
+                    format!(
+                        "{} ns a step and {} ns a turn in it",
+                        c.per_step_ns, c.per_running_ns
+                    ),
+                ),
+                fact(
+                    "not on a core while steps were timed",
+                    c.disturbed
+                        .map_or("n/a".to_owned(), |x| format!("{:.1} %", 100.0 * x)),
+                ),
+                fact(
+                    "a tool that computes, beyond its CPU time",
+                    micros(c.tool_start_ns),
+                ),
+                fact(
+                    "a tool that waits, beyond its wait",
+                    micros(c.wait_start_ns),
+                ),
+            ],
+            policies: names,
+            checks: Check::all(runs),
+            passes: comparison.passes(),
+            comparison,
+        }
+    }
+}
