@@ -1,4 +1,5 @@
-//! `orrery calibrate`: from a log of steps or requests, or from timing this program's own engine, to a cost that `--cost FILE.toml` takes.
+//! `orrery calibrate`: from a log of steps or requests, or from timing this program's own engine, to a cost
+//! that `--cost FILE.toml` takes.
 
 pub mod args;
 mod engine;
@@ -15,6 +16,7 @@ use sim::spec::Catalog;
 
 use crate::cli::Format;
 use crate::failure::Failure;
+use crate::flags::FormatArgs;
 use crate::interrupt::Interrupt;
 use crate::run::cost;
 use crate::run::machine::Machine;
@@ -133,7 +135,9 @@ fn as_validation(args: &CalibrateArgs) -> ValidateArgs {
         set: args.set.clone(),
         svg: None,
         series: None,
-        format: Format::Table,
+        shown: FormatArgs {
+            format: Format::Table,
+        },
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::real::args::{BenchArgs, LoadArgs};
-use crate::cli::Format;
+use crate::flags::FormatArgs;
 use crate::run::cost::CostArgs;
 
 const EXAMPLES: &str = "\
@@ -91,8 +91,8 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
-    /// Draw recorded against simulated times here.
-    #[arg(long, value_name = "FILE")]
+    /// Draw recorded against simulated times here; as PNG beside it if it ends in .svg.
+    #[arg(long, value_name = "FILE.svg")]
     pub svg: Option<PathBuf>,
 
     /// Write the machine over time here, once a second: time, running, waiting and
@@ -100,7 +100,7 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "FILE")]
     pub series: Option<PathBuf>,
 
-    /// How to print the result on stdout.
-    #[arg(long, default_value = "table")]
-    pub format: Format,
+    /// How results are printed.
+    #[command(flatten)]
+    pub shown: FormatArgs,
 }

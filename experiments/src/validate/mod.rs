@@ -18,6 +18,7 @@ use units::Nanos;
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::plot::Drawn;
 use crate::run::cost;
 use crate::run::machine::Machine;
 use crate::run::policies::{self, Chosen, Row};
@@ -50,7 +51,7 @@ pub fn validate(args: &ValidateArgs, interrupt: &Interrupt) -> Result<(), Failur
             &args.engine_args,
             &args.load,
             policies,
-            args.format,
+            args.shown.format,
             interrupt,
         );
     };
@@ -64,13 +65,13 @@ pub fn validate(args: &ValidateArgs, interrupt: &Interrupt) -> Result<(), Failur
         crate::output::note(false, &format!("note: {line}"));
     }
     if let Some(file) = &args.svg {
-        let svg = figure::scatter(&validated)?;
-        write(file, &svg)?;
+        let drawn = figure::figure(&validated).and_then(|figure| Drawn::of(&figure)?.write(file));
+        drawn.map_err(Failure::bad_input)?;
     }
     if let Some(file) = &args.series {
         write(file, &series(&validated))?;
     }
-    crate::output::data(&print::print(&validated, args.format)?)
+    crate::output::data(&print::print(&validated, args.shown.format)?)
 }
 
 fn write(file: &std::path::Path, text: &str) -> Result<(), Failure> {
