@@ -14,6 +14,7 @@
 
 pub mod cuda;
 pub mod drive;
+pub mod cpu;
 pub mod fetch;
 pub mod measure;
 pub mod model;
