@@ -10,9 +10,10 @@
 //! Prints one line a case: wall and CPU milliseconds a step, tokens computed a second of either.
 
 #![allow(
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "a benchmark reads the clock and prints"
+    reason = "a benchmark reads the clock, divides and prints"
 )]
 
 use std::time::Instant;
@@ -63,16 +64,16 @@ fn main() -> Result<(), Failure> {
     let size = BlockSize::new(options.block).ok_or("block=0: a block holds at least one token")?;
     let need = |case: &Case| -> u64 { case.turns.iter().map(|t| t.blocks(options.block)).sum() };
     let blocks = options.cases.iter().map(need).max().unwrap_or(1);
-    let mut cpu = CpuExecutor::new(&weights, options.cpu, size, Blocks(blocks))?;
+    let mut cpu = CpuExecutor::new(&weights, options.cpu, Blocks(blocks), size)?;
     drop(weights);
-    let real = cpu.options();
+    let chosen = cpu.options();
     println!(
         "{}: {} weights, {} KV, {}, {} threads, {:.0} MB read a step; read in {read:.1} s, packed in {:.1} s",
         options.model,
-        real.mode.name(),
-        real.kv.name(),
-        real.isa.name(),
-        real.threads.unwrap_or(1),
+        chosen.mode.name(),
+        chosen.kv.name(),
+        chosen.isa.name(),
+        chosen.threads.unwrap_or(1),
         cpu.weight_bytes_per_step().get() as f64 / 1e6,
         began.elapsed().as_secs_f64() - read,
     );

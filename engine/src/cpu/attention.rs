@@ -24,6 +24,7 @@ pub(crate) const WIDEST_HEAD: usize = 256;
 
 /// How heads are made from the product of the fused query, key and value matrix.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_field_names, reason = "counts of heads")]
 pub(crate) struct Heads<'a> {
     pub(crate) heads: usize,
     pub(crate) kv_heads: usize,

@@ -37,7 +37,7 @@ impl Buffers {
             act: Input::default(),
             items: Vec::new(),
             moe: moe::Buffers::default(),
-            rope: Rope::new(c.head_dim, c.rope_theta, &c.rope_factors),
+            rope: Rope::new(c.rotary_frequencies()),
             logits: Vec::new(),
         }
     }

@@ -10,6 +10,18 @@
 //! Limits: heads up to 256 wide; copies to host memory are done when `begin_copy` returns, since here
 //! both memories are the same.
 
+#![allow(
+    clippy::inline_always,
+    clippy::wildcard_imports,
+    reason = "a kernel is compiled for its instructions only where it is inlined; intrinsics are many"
+)]
+#![allow(
+    clippy::many_single_char_names,
+    clippy::similar_names,
+    clippy::needless_range_loop,
+    reason = "the notation of linear algebra, and register tiles that are indexed together"
+)]
+
 mod attention;
 mod check;
 mod forward;
@@ -113,8 +125,8 @@ impl CpuExecutor {
     pub fn new(
         weights: &Weights,
         options: CpuOptions,
-        block_size: BlockSize,
         blocks: Blocks,
+        block_size: BlockSize,
     ) -> Result<Self, ExecutorError> {
         let threads = Threads::new(options.threads.unwrap_or_else(Threads::default_count))?;
         let model = Packed::new(weights, options.mode, &threads)?;

@@ -147,15 +147,10 @@ pub(crate) struct Rope {
 }
 
 impl Rope {
-    /// For heads of width `head_dim`; `factors` divide the frequencies, where there are any.
-    #[expect(clippy::cast_precision_loss, reason = "head widths are small")]
-    pub(crate) fn new(head_dim: usize, theta: f32, factors: &[f32]) -> Self {
-        let frequency = |i: usize| {
-            let plain = 1.0 / theta.powf((2 * i) as f32 / head_dim as f32);
-            factors.get(i).map_or(plain, |by| plain / by)
-        };
+    /// For heads whose pairs turn by these angles from one position to the next.
+    pub(crate) fn new(frequencies: Vec<f32>) -> Self {
         Self {
-            frequencies: (0..head_dim / 2).map(frequency).collect(),
+            frequencies,
             table: Vec::new(),
         }
     }

@@ -174,7 +174,7 @@ fn check(weights: &Weights) -> Result<(), ExecutorError> {
             c.head_dim
         )));
     }
-    if c.kv_heads == 0 || c.heads % c.kv_heads != 0 {
+    if c.kv_heads == 0 || !c.heads.is_multiple_of(c.kv_heads) {
         return Err(refuse(format!(
             "{} query heads do not share {} KV heads evenly",
             c.heads, c.kv_heads

@@ -51,7 +51,7 @@ fn likeliest(logits: &[f32]) -> Option<u32> {
         .iter()
         .chain(rest)
         .fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-    let at = logits.iter().position(|x| *x == most)?;
+    let at = logits.iter().position(|x| *x >= most)?;
     u32::try_from(at).ok()
 }
 

@@ -136,10 +136,6 @@ mod parts {
         /// # Panics
         /// If it reaches beyond the slice.
         #[inline(always)]
-        #[expect(
-            clippy::mut_from_ref,
-            reason = "exclusive by contract; the borrow of the whole lives in `self`"
-        )]
         pub(crate) unsafe fn part(&self, at: usize, len: usize) -> &'a mut [T] {
             assert!(
                 at <= self.len && len <= self.len - at,

@@ -9,7 +9,7 @@
 
 use super::float::put;
 use super::{Input, On, Onto, tile, with_rows};
-use crate::cpu::simd::{Kernel, LANES, Simd};
+use crate::cpu::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::threads::Parts;
 
 /// Inputs that share a scale.
@@ -42,21 +42,13 @@ pub(crate) struct Panels8 {
 impl Panels8 {
     /// From `[outputs, inputs]`.
     pub(crate) fn pack(values: &[f32], outputs: usize, inputs: usize) -> Self {
-        let mut blocks = Vec::new();
-        for panel in 0..outputs.div_ceil(LANES) {
-            for first in (0..inputs).step_by(BLOCK) {
-                let mut block = Block {
-                    weights: [[128; 4 * LANES]; WORDS],
-                    scales: [0.0; LANES],
-                };
-                for lane in 0..LANES.min(outputs - panel * LANES) {
-                    let row = &values[(panel * LANES + lane) * inputs..][..inputs];
-                    let row = &row[first..inputs.min(first + BLOCK)];
-                    block.scales[lane] = fill(&mut block.weights, lane, row);
-                }
-                blocks.push(block);
-            }
-        }
+        let mut blocks = Vec::with_capacity(outputs.div_ceil(LANES) * inputs.div_ceil(BLOCK));
+        Isa::best().run(Pack {
+            values,
+            outputs,
+            inputs,
+            to: &mut blocks,
+        });
         Self {
             outputs,
             inputs,
@@ -91,7 +83,36 @@ impl Panels8 {
     }
 }
 
+/// A matrix to blocks. A kernel, so that rounding is an instruction and not a call.
+struct Pack<'a> {
+    values: &'a [f32],
+    outputs: usize,
+    inputs: usize,
+    to: &'a mut Vec<Block>,
+}
+
+impl Kernel for Pack<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for panel in 0..self.outputs.div_ceil(LANES) {
+            for first in (0..self.inputs).step_by(BLOCK) {
+                let mut block = Block {
+                    weights: [[128; 4 * LANES]; WORDS],
+                    scales: [0.0; LANES],
+                };
+                for lane in 0..LANES.min(self.outputs - panel * LANES) {
+                    let row = &self.values[(panel * LANES + lane) * self.inputs..][..self.inputs];
+                    let row = &row[first..self.inputs.min(first + BLOCK)];
+                    block.scales[lane] = fill(&mut block.weights, lane, row);
+                }
+                self.to.push(block);
+            }
+        }
+    }
+}
+
 /// Writes one output's weights of a block; returns their scale.
+#[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! Functions made of the operations: sums over lanes, the exponential, SiLU.
+//! Functions made of the operations: sums over lanes, the exponential, `SiLU`.
 
 use super::{LANES, Simd};
 

@@ -133,26 +133,40 @@ fn a_context_comes_back_from_host_memory_into_other_blocks() {
             session,
             way,
             blocks: blocks.to_vec(),
+            first: 0,
         };
         cpu.begin_copy(&copy(11, ToHost, &before)).expect("copies");
         cpu.poison(&before).expect("poisons");
         cpu.begin_copy(&copy(12, ToDevice, &after)).expect("copies");
         assert_eq!(cpu.ended_copies().expect("ends"), [11, 12]);
-        assert_eq!(cpu.ended_copies().expect("ends"), []);
+        assert!(cpu.ended_copies().expect("ends").is_empty());
         assert_eq!(next(&after).run(&mut cpu), wanted);
-        // Fewer blocks than host memory has are its first ones; more are refused, and so is nothing.
-        cpu.begin_copy(&copy(13, ToDevice, &after[..2]))
-            .expect("copies");
+        // The last block alone, its place in the context given; the others were never moved.
+        cpu.poison(&before[2..]).expect("poisons");
+        let last = Copy {
+            first: 2,
+            ..copy(13, ToDevice, &[62])
+        };
+        cpu.begin_copy(&last).expect("copies");
+        assert_eq!(next(&[after[0], after[1], 62]).run(&mut cpu), wanted);
         let four = cpu.begin_copy(&copy(14, ToDevice, &blocks(4, 40)));
         assert_eq!(
             four.expect_err("too many").to_string(),
-            "copy 14 of s4 cannot be done: 4 blocks are wanted, host memory holds 3"
+            "copy 14 of s4 cannot be done: it takes blocks 0 to 4 and host memory has 3"
+        );
+        let gap = Copy {
+            first: 4,
+            ..copy(15, ToHost, &[5])
+        };
+        assert_eq!(
+            cpu.begin_copy(&gap).expect_err("a gap").to_string(),
+            "copy 15 of s4 cannot be done: it begins at block 4 and host memory has 3"
         );
         cpu.forget(session);
-        let gone = cpu.begin_copy(&copy(15, ToDevice, &after));
+        let gone = cpu.begin_copy(&copy(16, ToDevice, &after));
         assert_eq!(
             gone.expect_err("forgotten").to_string(),
-            "copy 15 of s4 cannot be done: 3 blocks are wanted, host memory holds 0"
+            "copy 16 of s4 cannot be done: it takes blocks 0 to 3 and host memory has 0"
         );
     }
 }
@@ -221,7 +235,7 @@ fn a_batch_that_does_not_fit_is_refused_with_what_does_not() {
 fn an_empty_step_does_nothing() {
     let mut cpu = executor(&weights("tiny"), exact(), 16);
     let steps = Steps::new(16);
-    assert_eq!(steps.run(&mut cpu), []);
+    assert!(steps.run(&mut cpu).is_empty());
 }
 
 #[test]
@@ -239,7 +253,7 @@ fn a_model_of_another_shape_than_it_says_is_refused() {
     let mut weights = weights("tiny");
     weights.layers[1].k.rows = 31;
     let size = BlockSize::new(16).expect("not zero");
-    let refused = CpuExecutor::new(&weights, exact(), size, Blocks(4)).expect_err("31 rows");
+    let refused = CpuExecutor::new(&weights, exact(), Blocks(4), size).expect_err("31 rows");
     assert_eq!(
         refused.to_string(),
         "cpu failed in packing the model: layer 1 k is 31 by 64; the model's shape wants 32 by 64"

@@ -7,7 +7,7 @@ use units::{BlockSize, Blocks, SessionId, Tokens};
 
 use super::*;
 use crate::batch::Row;
-use crate::model::random::{Storage, preset, random};
+use crate::model::{Storage, preset, random};
 
 /// The shapes of one family, one a test.
 const SHAPES: [&str; 4] = ["tiny", "tiny-qwen2", "tiny-qwen3", "tiny-qwen3moe"];
@@ -18,7 +18,7 @@ fn weights(shape: &str) -> Weights {
 
 fn executor(weights: &Weights, options: CpuOptions, block_size: u64) -> CpuExecutor {
     let size = BlockSize::new(block_size).expect("not zero");
-    CpuExecutor::new(weights, options, size, Blocks(64)).expect("a model that packs")
+    CpuExecutor::new(weights, options, Blocks(64), size).expect("a model that packs")
 }
 
 fn exact() -> CpuOptions {

@@ -1,5 +1,7 @@
 //! The model written out in 64-bit floats, without paging, batching or vectors.
 
+#![allow(clippy::cast_precision_loss, reason = "small counts")]
+
 use super::*;
 use crate::model::{Ffn, FfnDense, Matrix, ModelConfig};
 
