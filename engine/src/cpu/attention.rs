@@ -369,7 +369,7 @@ impl<E: Element> Attend<'_, E> {
         while row < rows {
             let now = tile(rows - row, S::ROWS);
             for (i, group) in groups.iter().enumerate() {
-                with_rows!(now, T => self.scores::<S, T>(s, group, i, state, row));
+                with_rows!(now, S::ROWS, T => self.scores::<S, T>(s, group, i, state, row));
             }
             row += now;
         }
@@ -378,14 +378,14 @@ impl<E: Element> Attend<'_, E> {
         }
         let mut row = 0;
         while row < rows {
-            let now = tile(rows - row, (S::ROWS / 2).max(1));
+            let now = tile(rows - row, S::ROWS.div_ceil(2));
             let mut v = 0;
             while v < self.cache.shape.vectors() {
                 if v + 4 <= self.cache.shape.vectors() {
-                    with_rows!(now, T => self.values::<S, T, 4>(s, groups, state, (row, v)));
+                    with_rows!(now, S::ROWS.div_ceil(2), T => self.values::<S, T, 4>(s, groups, state, (row, v)));
                     v += 4;
                 } else {
-                    with_rows!(now, T => self.values::<S, T, 1>(s, groups, state, (row, v)));
+                    with_rows!(now, S::ROWS.div_ceil(2), T => self.values::<S, T, 1>(s, groups, state, (row, v)));
                     v += 1;
                 }
             }

@@ -113,7 +113,7 @@ impl<W: Weight> Kernel for Product<'_, W> {
         while row < self.rows {
             let rows = tile(self.rows - row, S::ROWS);
             for panel in self.panels.clone() {
-                with_rows!(rows, T => self.tile::<S, T>(s, panel, row));
+                with_rows!(rows, S::ROWS, T => self.tile::<S, T>(s, panel, row));
             }
             row += rows;
         }

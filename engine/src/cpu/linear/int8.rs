@@ -235,7 +235,7 @@ impl Kernel for Product<'_> {
         while row < self.rows {
             let rows = tile(self.rows - row, S::ROWS);
             for panel in self.panels.clone() {
-                with_rows!(rows, T => self.tile::<S, T>(s, panel, row));
+                with_rows!(rows, S::ROWS, T => self.tile::<S, T>(s, panel, row));
             }
             row += rows;
         }

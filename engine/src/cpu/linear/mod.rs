@@ -173,58 +173,21 @@ impl Input {
     }
 }
 
-/// Calls `$f::<T>` with the constant `T` that equals `$rows`.
+/// Evaluates a call with the constant `T` that equals `$rows`, 1 to `$most`, a constant of at most 12.
+/// What is above `$most` is not even compiled.
 macro_rules! with_rows {
-    ($rows:expr, $T:ident => $call:expr) => {
+    ($rows:expr, $most:expr, $T:ident => $call:expr) => {
+        with_rows!(@ $rows, $most, $T => $call, 1 2 3 4 5 6 7 8 9 10 11 12)
+    };
+    (@ $rows:expr, $most:expr, $T:ident => $call:expr, $($n:literal)*) => {
         match $rows {
-            1 => {
-                const $T: usize = 1;
-                $call
-            }
-            2 => {
-                const $T: usize = 2;
-                $call
-            }
-            3 => {
-                const $T: usize = 3;
-                $call
-            }
-            4 => {
-                const $T: usize = 4;
-                $call
-            }
-            5 => {
-                const $T: usize = 5;
-                $call
-            }
-            6 => {
-                const $T: usize = 6;
-                $call
-            }
-            7 => {
-                const $T: usize = 7;
-                $call
-            }
-            8 => {
-                const $T: usize = 8;
-                $call
-            }
-            9 => {
-                const $T: usize = 9;
-                $call
-            }
-            10 => {
-                const $T: usize = 10;
-                $call
-            }
-            11 => {
-                const $T: usize = 11;
-                $call
-            }
-            _ => {
-                const $T: usize = 12;
-                $call
-            }
+            $($n => {
+                const $T: usize = $n;
+                if const { $T <= $most } {
+                    $call
+                }
+            })*
+            _ => unreachable!("tiles are at most {} rows high", $most),
         }
     };
 }
