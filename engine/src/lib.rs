@@ -12,9 +12,9 @@
     reason = "this crate is the real world: clocks, files, threads and processes enter here"
 )]
 
+pub mod cpu;
 pub mod cuda;
 pub mod drive;
-pub mod cpu;
 pub mod fetch;
 pub mod measure;
 pub mod model;
