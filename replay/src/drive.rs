@@ -230,8 +230,11 @@ impl<M: Machine, I: Iterator<Item = Offered>, O: Observer> World<'_, M, I, O> {
         } else {
             let end = self.machine.end_call();
             self.summary.tool_calls += 1;
-            self.summary.tool_elapsed += end.elapsed;
-            self.summary.tool_alone += end.alone;
+            if end.failed.is_none() {
+                // A call that was cut short says nothing of how long such calls take.
+                self.summary.tool_elapsed += end.elapsed;
+                self.summary.tool_alone += end.alone;
+            }
             if let Some(why) = end.failed {
                 agent.failed = true;
                 let turn = agent.turn_record.turn;

@@ -149,7 +149,7 @@ pub struct Summary {
     pub repeated_steps: u64,
     /// Tool calls that ended.
     pub tool_calls: u64,
-    /// Their time as they took it, summed.
+    /// The time that those took which did not fail, summed.
     pub tool_elapsed: Nanos,
     /// Their time alone, summed.
     pub tool_alone: Nanos,

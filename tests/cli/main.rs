@@ -10,6 +10,8 @@ mod compare;
 mod costs;
 mod demo;
 mod determinism;
+#[cfg(target_os = "linux")]
+mod engine;
 mod errors;
 mod figures;
 mod limits;

@@ -128,11 +128,11 @@ fn a_folder_that_cannot_be_written_to_is_told_before_anything_runs() {
 
 /// A small file system in memory, unmounted when dropped; `None` where nobody may mount one.
 #[cfg(target_os = "linux")]
-struct Tmpfs(std::path::PathBuf);
+pub(crate) struct Tmpfs(std::path::PathBuf);
 
 #[cfg(target_os = "linux")]
 impl Tmpfs {
-    fn mount(at: &std::path::Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(at: &std::path::Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).unwrap();
         let mount = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", size, "none"])

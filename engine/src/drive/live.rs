@@ -169,6 +169,10 @@ impl<S: Surroundings> Machine for Live<'_, S> {
         self.surroundings.step_ended(now);
     }
 
+    fn idle(&mut self, now: Time) {
+        self.surroundings.idle(now);
+    }
+
     fn start_call(&mut self, now: Time, call: Call<'_>) -> Result<(), Self::Error> {
         let started = self.surroundings.start_call(now, call);
         started.map_err(DriveError::Surroundings)

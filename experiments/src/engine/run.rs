@@ -350,7 +350,7 @@ fn one(
         )));
     }
     if failed > 0 {
-        note(plan.quiet, &format!("{name}: {failed} sessions failed"));
+        note(plan.quiet, &format!("{name}: failed sessions: {failed}"));
     }
     Ok(done)
 }
@@ -397,7 +397,7 @@ fn finish(plan: &Plan, results: Vec<Result<Done, Failure>>) -> Result<(), Failur
     if lost > 0 && failed.is_empty() {
         failed.push(Err(Failure {
             exit: Exit::Partial,
-            error: anyhow!("{lost} sessions failed with their tools"),
+            error: anyhow!("sessions that failed with their tools: {lost}"),
         }));
     }
     verdict(

@@ -1,0 +1,316 @@
+//! `orrery engine run`: a real model, real tools, real time; and what happens when they break.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Ran, folder, names, orrery, run, succeed, trace};
+use crate::sweep_errors::Tmpfs;
+
+/// A session of two turns with a tool of so many seconds between them.
+fn session(id: &str, tool_s: f64) -> String {
+    format!(
+        r#"{{"id":"{id}","turns":[{{"prompt":160,"output":3,"tools":[{{"name":"bash","wall_s":{tool_s},"cpu_s":0.01}}]}},{{"prompt":200,"reused":160,"output":2}}]}}"#
+    )
+}
+
+fn args<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec![
+        "engine",
+        "run",
+        "--workload",
+        "w.jsonl",
+        "--model",
+        "random:tiny",
+    ];
+    args.extend([
+        "--rate",
+        "20",
+        "--kv-mib",
+        "8",
+        "--executor",
+        "candle",
+        "--out",
+        "out",
+    ]);
+    args.extend(more);
+    args
+}
+
+fn manifest(folder: &Path) -> Value {
+    let out = folder.join("out");
+    let [name] = &names(&out)[..] else {
+        panic!("{:?}", names(&out));
+    };
+    let text = fs::read_to_string(out.join(name).join("manifest.json")).expect("a manifest");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_real_run_writes_what_a_simulated_one_does() {
+    let at = folder();
+    trace(
+        at.path(),
+        "w.jsonl",
+        &[session("a", 0.1), session("b", 0.2)],
+    );
+    let more = [
+        "--policy",
+        "fcfs,mars",
+        "--sessions",
+        "4",
+        "--decisions",
+        "--format",
+        "json",
+    ];
+    let ran = succeed(at.path(), &args(&more));
+    let runs = ran.runs();
+    assert_eq!(runs.len(), 2);
+    for run in &runs {
+        assert_eq!(run["completed"], 4);
+        // Four sessions, 150 ms apart in the mean; each waits for its tool.
+        assert!(
+            run["latency_s"]["mean"].as_f64().expect("a number") >= 0.15,
+            "{run}"
+        );
+        // T_ideal was measured: somebody is in time for three times as long.
+        assert!(
+            run["attainment"]["3"].as_f64().expect("a share") > 0.0,
+            "{run}"
+        );
+        assert_eq!(run["sim_wall_s"], Value::Null);
+    }
+    let out = at.path().join("out");
+    for name in names(&out) {
+        let files = ["decisions.parquet", "manifest.json", "samples.parquet"];
+        let more = ["sessions.parquet", "turns.parquet"];
+        assert_eq!(names(&out.join(&name)), [&files[..], &more[..]].concat());
+        let text = fs::read_to_string(out.join(&name).join("manifest.json")).expect("a manifest");
+        let manifest: Value = serde_json::from_str(&text).expect("JSON");
+        let machine = &manifest["config"]["machine"];
+        assert_eq!(
+            (&machine["kind"], &machine["executor"]),
+            (&"real".into(), &"candle".into())
+        );
+        let real = &manifest["totals"]["real"];
+        assert_eq!(real["complete"], true);
+        assert_eq!(real["sampled_tokens"], 4 * 5);
+        assert_eq!(real["tool_failures"], Value::Array(Vec::new()));
+    }
+}
+
+#[test]
+fn a_tool_that_takes_too_long_fails_its_session_and_the_run_goes_on() {
+    let at = folder();
+    trace(
+        at.path(),
+        "w.jsonl",
+        &[session("a", 0.05), session("b", 60.0)],
+    );
+    let more = [
+        "--policy",
+        "fcfs",
+        "--sessions",
+        "2",
+        "--tool-timeout",
+        "1.5",
+        "--no-ideals",
+    ];
+    let ran = run(at.path(), &args(&more));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("failed: it ran past its time limit and was killed after 1."),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout.contains("1 given up because a tool failed"),
+        "{}",
+        ran.stdout
+    );
+    // Nobody knows who was in time without T_ideal.
+    assert!(!ran.stdout.contains("goodput(3)"), "{}", ran.stdout);
+    let manifest = manifest(at.path());
+    let real = &manifest["totals"]["real"];
+    assert_eq!(
+        (&real["complete"], &real["failed_sessions"]),
+        (&true.into(), &1.into())
+    );
+    assert_eq!(real["tool_failures"][0]["tool"], "bash");
+    assert_eq!(manifest["totals"]["completed"], 1);
+}
+
+/// Children of a process that are tools.
+fn tools_of(parent: u32) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("Linux").flatten();
+    let pids = entries.filter_map(|e| e.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let after = stat.rsplit(") ").next().unwrap_or("");
+        let ppid = after.split(' ').nth(1).and_then(|p| p.parse().ok());
+        let tool = line.split(|b| *b == 0).nth(1) == Some(b"tool-burn");
+        ppid == Some(parent) && tool
+    })
+    .collect()
+}
+
+/// Starts a run whose tool takes a minute, and waits for that tool.
+fn with_a_slow_tool(folder: &Path) -> (std::process::Child, u32) {
+    trace(folder, "w.jsonl", &[session("a", 60.0)]);
+    let more = ["--policy", "fcfs", "--sessions", "1", "--no-ideals"];
+    let mut command = orrery(folder, &args(&more));
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let child = child.expect("it starts");
+    let began = Instant::now();
+    loop {
+        if let [tool, ..] = tools_of(child.id())[..] {
+            return (child, tool);
+        }
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "no tool ever started"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn send(signal: &str, pid: u32) {
+    let sent = Command::new("kill")
+        .args([signal, &pid.to_string()])
+        .status();
+    assert!(sent.expect("there is a kill").success());
+}
+
+#[test]
+fn a_tool_that_is_killed_fails_its_session() {
+    let at = folder();
+    let (child, tool) = with_a_slow_tool(at.path());
+    send("-KILL", tool);
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("failed: signal 9 killed it"),
+        "{}",
+        ran.stderr
+    );
+    let real = &manifest(at.path())["totals"]["real"];
+    assert_eq!(
+        (&real["complete"], &real["failed_sessions"]),
+        (&true.into(), &1.into())
+    );
+}
+
+#[test]
+fn ctrl_c_leaves_neither_files_nor_tools() {
+    let at = folder();
+    let (child, tool) = with_a_slow_tool(at.path());
+    send("-INT", child.id());
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "");
+    assert!(
+        ran.stderr.contains("interrupted: 0 of 1 runs are complete"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(names(&at.path().join("out")), Vec::<String>::new());
+    assert!(
+        !Path::new(&format!("/proc/{tool}")).exists(),
+        "its tool still runs"
+    );
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_half_is_left() {
+    let at = folder();
+    trace(at.path(), "w.jsonl", &[session("a", 0.01)]);
+    let disk = at.path().join("out");
+    let Some(_mounted) = Tmpfs::mount(&disk, "size=16k") else {
+        eprintln!("skipped: nobody may mount a tmpfs here");
+        return;
+    };
+    let more = ["--policy", "fcfs", "--sessions", "2", "--no-ideals"];
+    let ran = run(at.path(), &args(&more));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("No space left on device"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(names(&disk), Vec::<String>::new());
+}
+
+#[test]
+fn a_broken_model_is_refused_by_name() {
+    let at = folder();
+    trace(at.path(), "w.jsonl", &[session("a", 0.01)]);
+    fs::write(at.path().join("cut.gguf"), b"GGUF\x03\0\0\0\x01").expect("a file");
+    fs::write(at.path().join("junk.gguf"), [7; 3000]).expect("a file");
+    for (file, says) in [
+        ("cut.gguf", "cut.gguf: "),
+        ("junk.gguf", "junk.gguf: is neither a GGUF file"),
+        ("none.gguf", "none.gguf"),
+    ] {
+        let ran = run(at.path(), &args(&["--model", file]));
+        assert_eq!(ran.code, Some(2), "{file}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{file}: {}", ran.stderr);
+        assert!(!at.path().join("out").exists());
+    }
+}
+
+#[test]
+fn wrong_flags_are_bad_input_with_flag_value_and_limit() {
+    let at = folder();
+    trace(at.path(), "w.jsonl", &[session("a", 0.01)]);
+    for (flag, value, says) in [
+        ("--model", "random:huge", "shape is huge; wanted: tiny"),
+        (
+            "--shrink",
+            "0.5",
+            "`--shrink` is `0.5` (wanted: a number, 1 to 1000)",
+        ),
+        (
+            "--time-scale",
+            "0",
+            "`--time-scale` is `0` (wanted: a number, 0.001 to 1000)",
+        ),
+        ("--tool-cores", "4000", "but this process may use cores"),
+        (
+            "--engine-cores",
+            "cores:4000",
+            "but this process may use cores",
+        ),
+        (
+            "--engine-cores",
+            "two",
+            "wanted: a number from 1, or cores:LIST",
+        ),
+        ("--kv-mib", "0", "`--kv-mib` is `0` (wanted: MiB"),
+        (
+            "--tool-timeout",
+            "-1",
+            "`--tool-timeout` is `-1` (wanted: seconds above 0)",
+        ),
+        ("--threads", "0", "`--threads` is `0` (wanted: 1 to 1024)"),
+        ("--policy", "isolated", "which is computed, not run"),
+        (
+            "--set",
+            "tools.mode=unlimited",
+            "which only a simulation can be",
+        ),
+        ("--rate", "0", "`--rate` is `0`"),
+    ] {
+        let ran = run(at.path(), &args(&[flag, value]));
+        assert_eq!(ran.code, Some(2), "{flag} {value}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{flag} {value}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}
