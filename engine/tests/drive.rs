@@ -19,7 +19,7 @@ use scheduler::policy::{
     Admission, Backlog, Choice, InFlight, Keep as Kept, Order, Policy, Rank, Retention, Trigger,
     TurnView, Yielding,
 };
-use scheduler::{Config, Reason, StepPlan, Telemetry, Window};
+use scheduler::{Config, Offload, Reason, StepPlan, Telemetry, Window};
 use traces::model::{Known, Session, ToolCall, Turn};
 use units::{Blocks, Bytes, Nanos, SessionId, Time, Tokens};
 
@@ -69,6 +69,23 @@ impl Order for Plain {
 impl Retention for Plain {
     fn on_yield(&mut self, _now: Time, _yielding: &Yielding, _telemetry: &Telemetry) -> Kept {
         Kept::Release
+    }
+}
+
+/// Sends every context to host memory at a yield.
+#[derive(Debug)]
+struct Away;
+
+impl Retention for Away {
+    fn on_yield(&mut self, _now: Time, _yielding: &Yielding, _telemetry: &Telemetry) -> Kept {
+        Kept::Offload
+    }
+}
+
+fn offloading() -> Policy {
+    Policy {
+        retention: Box::new(Away),
+        ..fcfs()
     }
 }
 
@@ -432,6 +449,56 @@ fn a_session_longer_than_the_model_is_refused_by_name() {
         ),
         "{error}"
     );
+}
+
+/// A first context of 63 tokens in KV is three full blocks of 16. They go to host memory while the tool
+/// runs, another session takes the whole pool, and they come back before the next turn.
+#[test]
+fn contexts_go_to_host_memory_and_come_back() {
+    let mut setup = setup(None);
+    setup.engine.usable_blocks = Blocks(6);
+    let mut executor = {
+        let weights = random(&preset("tiny").expect("a preset"), 1, Storage::F32);
+        Candle::new(&weights, Blocks(6), setup.engine.block_size).expect("an executor")
+    };
+    let link = MeasuredLink::measure(&mut executor, Blocks(6)).expect("measured");
+    setup.engine.offload = Some(Offload {
+        host_blocks: Blocks(100),
+        block_bytes: executor.block_bytes(),
+        to_host_per_s: link.to_host_per_s,
+        to_gpu_per_s: link.to_device_per_s,
+    });
+    let first = vec![
+        turn(60, 0, 4, vec![tool(900, 0)]),
+        turn(70, 64, 2, Vec::new()),
+    ];
+    let load = vec![
+        offered(0, first),
+        offered(300, vec![turn(90, 0, 3, Vec::new())]),
+    ];
+    let prefill = MeasuredPrefill::measure(&mut executor, &setup.engine, Tokens(64));
+    let prefill = Box::new(prefill.expect("measured"));
+    let mut keep = Keep::default();
+    let driven = drive(
+        &setup,
+        offloading(),
+        prefill,
+        &mut executor,
+        load.into_iter(),
+        &mut keep,
+    )
+    .expect("it begins");
+    assert!(driven.error.is_none(), "{:?}", driven.error);
+    assert_eq!(driven.summary.completed, 2);
+    let counters = driven.summary.counters;
+    assert_eq!((counters.copied_out, counters.copied_in), (3, 3));
+    assert_eq!(driven.work.copied, 6);
+    let back = keep
+        .turns
+        .iter()
+        .find(|t| t.turn == 1)
+        .expect("a second turn");
+    assert_eq!(back.hit, Tokens(48));
 }
 
 #[test]

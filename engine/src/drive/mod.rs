@@ -8,7 +8,7 @@
 //! Why: what decides is the same object in both worlds; here is only what is real.
 //! Limits: steps run one after the other on the driver's thread. What happens during a step is taken in
 //! after it, at the time at which it happened, so no plan misses anything that came before it. A copy
-//! that an event during a step asks for starts after that step. Recorded output lengths are forced.
+//! that a plan or an event during its step asks for starts after that step. Recorded output lengths are forced.
 
 mod affinity;
 mod error;

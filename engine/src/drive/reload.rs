@@ -16,6 +16,8 @@ use crate::executor::{Copy, Executor, ExecutorError, Way};
 
 /// The shortest context that is measured, tokens.
 const SHORTEST: u64 = 32;
+/// The longest: a run should not wait minutes for a number that policies only compare.
+const LONGEST: u64 = 4096;
 
 /// Prefill times by length of the context.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ pub enum MeasureError {
 }
 
 impl MeasuredPrefill {
-    /// Measures contexts of up to `longest` tokens, as far as the pool has room. Writes over the
+    /// Measures contexts of up to `longest` tokens, as far as the pool has room and up to 4096. Writes over the
     /// executor's blocks, so before a run only.
     ///
     /// # Errors
@@ -53,7 +55,7 @@ impl MeasuredPrefill {
         longest: Tokens,
     ) -> Result<Self, MeasureError> {
         let room = config.block_size.capacity(config.usable_blocks);
-        let most = longest.min(room).get().max(1);
+        let most = longest.min(room).get().clamp(1, LONGEST);
         prefill(executor, config, SHORTEST.min(most))?;
         let mut points = vec![(0, 0)];
         let mut length = SHORTEST.min(most);

@@ -46,6 +46,8 @@ pub struct Wall {
     copying: Vec<(SessionId, u64)>,
     /// Copies that have ended and were not taken in.
     copied: BTreeSet<(Time, SessionId, u64)>,
+    /// A copy has ended since the loop last looked.
+    heard_of_copy: bool,
     /// The last instant that was taken in: nothing may be told of before it.
     floor: Time,
     asleep: Nanos,
@@ -63,6 +65,7 @@ impl Wall {
             ends: FxHashMap::default(),
             copying: Vec::new(),
             copied: BTreeSet::new(),
+            heard_of_copy: false,
             floor: Time::ZERO,
             asleep: Nanos::ZERO,
         }
@@ -157,7 +160,8 @@ impl Machine for Wall {
 
     fn wait(&mut self, now: Time, until: Option<Time>) -> Result<Waited, WallError> {
         self.floor = now.max(self.floor);
-        let heard = self.collect()?;
+        // What the loop waits for was said before these were known.
+        let heard = self.collect()? | std::mem::take(&mut self.heard_of_copy);
         let clock = self.now();
         if heard {
             return Ok(Waited::LookAgain(clock));
@@ -256,6 +260,7 @@ impl Surroundings for Wall {
             if let Some(at) = at {
                 let (session, copy) = self.copying.remove(at);
                 self.copied.insert((self.now(), session, copy));
+                self.heard_of_copy = true;
             }
         }
     }

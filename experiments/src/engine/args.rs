@@ -185,6 +185,10 @@ pub struct EngineRunArgs {
     #[arg(long)]
     pub decisions: bool,
 
+    /// The timeline.
+    #[command(flatten)]
+    pub perfetto: crate::perfetto::args::PerfettoArgs,
+
     /// Folder for the run directories, one per policy, rate and seed.
     #[arg(long, default_value = "runs/engine", value_name = "DIR")]
     pub out: PathBuf,

@@ -88,6 +88,7 @@ fn plan(args: &EngineRunArgs, divisors: Divisors, tool_cores: usize) -> Result<P
         )));
     };
     let mut run: RunArgs = *run;
+    run.perfetto = args.perfetto.clone();
     run.common.on_bad_session = args.on_bad_session;
     run.common.shown.format = args.format;
     run.common.work.quiet = args.quiet;
@@ -286,6 +287,9 @@ fn one(
     let mut recorder = Recorder::new(&ideals, progress.share(), interrupt);
     if plan.decisions() {
         recorder.keep_decisions();
+    }
+    if let Some(wanted) = plan.perfetto {
+        recorder.keep_timeline(wanted);
     }
     let limits = Limits {
         horizon: plan.machine.setup.horizon,
