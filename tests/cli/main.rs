@@ -5,6 +5,7 @@
     reason = "tests of a program write files and start processes"
 )]
 
+mod both_worlds;
 mod capacity;
 mod compare;
 mod costs;

@@ -26,6 +26,8 @@ pub enum EngineCommand {
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExecutorKind {
+    /// The fast one, on vector instructions.
+    Cpu,
     /// The reference: slow and simple, 32-bit floats.
     Candle,
 }
@@ -109,7 +111,7 @@ pub struct EngineRunArgs {
     pub seed: String,
 
     /// What computes.
-    #[arg(long, default_value = "candle")]
+    #[arg(long, default_value = "cpu")]
     pub executor: ExecutorKind,
 
     /// A GGUF file, a folder or file of safetensors, `smollm2` once `orrery model fetch smollm2` has

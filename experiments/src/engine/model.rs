@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use engine::Executor;
+use engine::cpu::{CpuExecutor, CpuOptions};
 use engine::model::{ModelConfig, Weights};
 use engine::reference::Candle;
 use units::{BlockSize, Blocks};
@@ -66,9 +67,16 @@ impl Model {
     ) -> Result<Box<dyn Executor>, Failure> {
         let cannot = || format!("model `{}` cannot run on this executor", self.name);
         Ok(match kind {
+            ExecutorKind::Cpu => {
+                let options = CpuOptions {
+                    threads: Some(threads.get()),
+                    ..CpuOptions::fast()
+                };
+                let made = CpuExecutor::new(&self.weights, options, blocks, size);
+                Box::new(made.with_context(cannot).map_err(Failure::bad_input)?)
+            }
             // Candle has threads of its own.
             ExecutorKind::Candle => {
-                let _ = threads;
                 let made = Candle::new(&self.weights, blocks, size);
                 Box::new(made.with_context(cannot).map_err(Failure::bad_input)?)
             }

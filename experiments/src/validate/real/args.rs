@@ -15,7 +15,7 @@ use crate::run::plan;
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
     /// What computes steps.
-    #[arg(long, default_value = "candle", requires = "engine")]
+    #[arg(long, default_value = "cpu", requires = "engine")]
     pub executor: ExecutorKind,
 
     /// The model it computes, as `--model` of `orrery engine run`: a GGUF file, safetensors, the name of a
@@ -150,7 +150,8 @@ impl BenchArgs {
 /// What is replayed in both worlds.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoadArgs {
-    /// Loads, separated by commas: 1 offers sessions as fast as the engine could serve them one at a time.
+    /// Loads, separated by commas: 1 offers sessions as fast as the engine could serve them one at a time, or
+    /// as the tool cores could run their tools, whichever is slower.
     #[arg(
         long,
         value_name = "X,...",
@@ -168,7 +169,7 @@ pub struct LoadArgs {
     pub workload: Option<String>,
 
     /// Real runs of each policy and load: what differs between them is the machine's own spread.
-    #[arg(long, value_name = "N", default_value = "2", requires = "engine")]
+    #[arg(long, value_name = "N", default_value = "3", requires = "engine")]
     pub repeats: String,
 
     /// Seed of arrivals and of made sessions.

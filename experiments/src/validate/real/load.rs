@@ -129,17 +129,31 @@ pub(super) fn alone(setup: &Setup, sessions: &[Session]) -> Result<Vec<Alone>, F
     sessions.iter().map(one).collect()
 }
 
-/// Sessions per second at load 1, to three digits: as many as the engine could serve one at a time.
+/// Sessions per second at load 1, to three digits: as many as the engine could serve one at a time, or as
+/// many as keep the tool cores busy, whichever are fewer.
 ///
 /// # Errors
 /// Bad input: no session takes any time.
-pub(super) fn unit_rate(alone: &[Alone]) -> Result<f64, Failure> {
-    let total: f64 = alone.iter().map(|a| a.engine.as_secs()).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a count of sessions")]
-    let rate = alone.len() as f64 / total;
+pub(super) fn unit_rate(
+    alone: &[Alone],
+    sessions: &[Session],
+    tool_cores: usize,
+) -> Result<f64, Failure> {
+    let engine: f64 = alone.iter().map(|a| a.engine.as_secs()).sum();
+    let tools = sessions
+        .iter()
+        .flat_map(|s| &s.turns)
+        .flat_map(|t| &t.tools);
+    let cpu: f64 = tools
+        .filter_map(|t| t.cpu)
+        .map(|cpu| cpu.value.as_secs())
+        .sum();
+    #[expect(clippy::cast_precision_loss, reason = "counts of sessions and cores")]
+    let (count, cores) = (alone.len() as f64, tool_cores.max(1) as f64);
+    let rate = count / engine.max(cpu / cores);
     if !(rate.is_finite() && rate > 0.0) {
         return Err(Failure::bad_input(anyhow!(
-            "the sessions take no time on the engine: there is no load to offer"
+            "the sessions take no time: there is no load to offer"
         )));
     }
     Ok(three_digits(rate))
@@ -171,7 +185,30 @@ mod tests {
             tools.filter_map(|t| t.cpu).map(|c| c.value.as_secs()).sum()
         };
         let total: f64 = sessions.iter().map(cpu).sum();
-        assert!((3.0..30.0).contains(&total), "{total} s of one core in all");
+        assert!((1.5..15.0).contains(&total), "{total} s of one core in all");
+    }
+
+    /// Two sessions of 0.5 s each on the engine. Without tools 2 a second; with 3 s of tools on one core 2
+    /// in 3 s, on two cores twice as many.
+    #[test]
+    fn load_1_is_what_the_slower_part_can_serve() {
+        let alone = [Alone {
+            latency: None,
+            engine: Nanos::from_millis(500),
+        }; 2];
+        let spec = Spec::from_toml(SHORT).expect("a description");
+        let mut sessions: Vec<Session> = spec.sessions(1, 2).collect();
+        for turn in sessions.iter_mut().flat_map(|s| &mut s.turns) {
+            turn.tools.truncate(0);
+        }
+        let rate =
+            |sessions: &[Session], cores| unit_rate(&alone, sessions, cores).expect("a rate");
+        assert!((rate(&sessions, 1) - 2.0).abs() < 1e-9);
+        let mut tool = spec.session(1, 0).turns[0].tools[0].clone();
+        tool.cpu = Some(Known::drawn(Nanos::from_millis(3_000)));
+        sessions[0].turns[0].tools.push(tool);
+        assert!((rate(&sessions, 1) - 0.667).abs() < 1e-9);
+        assert!((rate(&sessions, 2) - 1.33).abs() < 1e-9);
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Study {
         let mut bench = Bench::open(self.engine.clone())?;
         let calibration = self.calibration(&mut bench, interrupt)?;
         let twin = self.twin(&bench, calibration)?;
-        let unit = load::unit_rate(&twin.alone)?;
+        let unit = load::unit_rate(&twin.alone, &self.sessions, self.engine.cores.tools.len())?;
         let loads: Vec<(f64, f64)> = self
             .load
             .loads

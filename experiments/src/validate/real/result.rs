@@ -20,7 +20,7 @@ pub enum World {
 pub struct Which {
     /// The policy.
     pub policy: String,
-    /// The load, as a multiple of what one session at a time would be.
+    /// The load: 1 is as much as the engine could serve one session at a time, or the tool cores at all.
     pub load: f64,
     /// The same in sessions per second.
     pub rate_per_s: f64,

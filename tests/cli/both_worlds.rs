@@ -1,0 +1,189 @@
+//! `orrery calibrate --engine` and `orrery validate --engine`: a real model, real tools, a real clock.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::support::{folder, run, succeed};
+
+/// A model of some 100,000 weights on a small pool: a step takes far below a millisecond.
+const TINY: [&str; 8] = [
+    "--executor",
+    "candle",
+    "--weights",
+    "random:tiny",
+    "--rounds",
+    "1",
+    "--max-running",
+    "4",
+];
+
+fn with<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    [args, &TINY].concat()
+}
+
+/// What is measured describes machine and model so that a simulation can be run on it, and its step log
+/// gives the same coefficients again.
+#[test]
+fn a_calibrated_engine_can_be_simulated() {
+    let at = folder();
+    let made = succeed(
+        at.path(),
+        &with(&["calibrate", "--engine", "--steps-out", "steps.csv"]),
+    );
+    assert!(
+        made.stderr.contains("mean absolute error"),
+        "{}",
+        made.stderr
+    );
+    std::fs::write(at.path().join("mine.toml"), &made.stdout).expect("a file");
+    let machine = [
+        "--gpu",
+        "this-machine",
+        "--model",
+        "random-tiny",
+        "--cost",
+        "mine.toml",
+    ];
+    let run = [
+        &[
+            "run",
+            "--hardware-file",
+            "mine.toml",
+            "--sessions",
+            "5",
+            "--format",
+            "json",
+        ][..],
+        &machine,
+    ]
+    .concat();
+    assert_eq!(succeed(at.path(), &run).runs().len(), 2);
+
+    let again = ["calibrate", "steps.csv", "--hardware-file", "mine.toml"];
+    let again = succeed(at.path(), &[&again[..], &machine[..4]].concat());
+    let coefficients = |text: &str| -> Vec<f64> {
+        let lines = text.lines().filter_map(|line| line.split_once(" = "));
+        let numbers = lines.filter(|(key, _)| key.len() <= 2);
+        numbers
+            .map(|(_, value)| value.parse().expect("a number"))
+            .collect()
+    };
+    let (first, second) = (coefficients(&made.stdout), coefficients(&again.stdout));
+    assert_eq!((first.len(), second.len()), (7, 7));
+    for (a, b) in first.iter().zip(&second) {
+        // The log has nanoseconds.
+        assert!(
+            (a - b).abs() <= 1e-5 * a.abs().max(1e-3),
+            "{first:?} {second:?}"
+        );
+    }
+}
+
+fn changed(file: &Path) -> SystemTime {
+    let meta = std::fs::metadata(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    meta.modified().expect("the system tells")
+}
+
+/// Both worlds run, everything is written, and the same command takes what is there. How near the two are
+/// is the machine's business here, so either verdict will do.
+#[test]
+fn a_study_is_written_and_goes_on_where_it_was_stopped() {
+    let at = folder();
+    let study = with(&[
+        "validate",
+        "--engine",
+        "--sessions",
+        "2",
+        "--loads",
+        "100",
+        "--policy",
+        "fcfs,mars",
+        "--repeats",
+        "1",
+        "--out",
+        "study",
+    ]);
+    let first = run(at.path(), &study);
+    assert!(
+        matches!(first.code, Some(0 | 1)),
+        "{:?}: {}",
+        first.code,
+        first.stderr
+    );
+    assert!(first.stdout.contains("latency_mean_s"), "{}", first.stdout);
+    let study_folder = at.path().join("study");
+    for file in [
+        "results.json",
+        "results.csv",
+        "results.md",
+        "report.html",
+        "steps.csv",
+        "trace.jsonl",
+    ] {
+        assert!(study_folder.join(file).is_file(), "{file}");
+    }
+    let runs: Vec<_> = std::fs::read_dir(study_folder.join("runs"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert_eq!(runs.len(), 4, "two policies in two worlds: {runs:?}");
+    let real = runs
+        .iter()
+        .find(|run| run.to_string_lossy().contains("real-0"));
+    let real = real.expect("a real run");
+    let calibration = study_folder.join("calibration.json");
+    let before = (changed(real), changed(&calibration));
+
+    let second = run(at.path(), &study);
+    assert_eq!((changed(real), changed(&calibration)), before);
+    assert_eq!((second.code, second.stdout), (first.code, first.stdout));
+
+    // Another engine in the same folder is refused.
+    let other = [&study[..], &["--kv-tokens", "1600"]].concat();
+    let refused = run(at.path(), &other);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(
+        refused
+            .stderr
+            .contains("holds runs with `blocks` 200, not 100"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn what_no_engine_can_be_is_refused() {
+    let at = folder();
+    for (flags, told) in [
+        (
+            &["--sessions", "0"][..],
+            "`--sessions` is `0` (wanted: 1 to 100000)",
+        ),
+        (&["--loads", "1,1"], "`--loads` has `1` twice"),
+        (
+            &["--kv-tokens", "100"],
+            "`--kv-tokens` is 100 (wanted: at least `--context`, 1024)",
+        ),
+        (&["--policy", "isolated"], "`isolated` is a limit"),
+        (
+            &["--tool-cores", "cores:4000"],
+            "`--tool-cores` is `cores:4000`",
+        ),
+        (&["--workload", "ilr-2"], "beyond `--context` 1024"),
+    ] {
+        let refused = run(
+            at.path(),
+            &[&with(&["validate", "--engine"])[..], flags].concat(),
+        );
+        assert_eq!(refused.code, Some(2), "{flags:?}: {}", refused.stderr);
+        assert!(
+            refused.stderr.contains(told),
+            "{flags:?}: {}",
+            refused.stderr
+        );
+    }
+    // Without either there is nothing to compare with.
+    let nothing = run(at.path(), &["validate"]);
+    assert_eq!(nothing.code, Some(2), "{}", nothing.stderr);
+    assert!(nothing.stderr.contains("--real"), "{}", nothing.stderr);
+}
