@@ -1,11 +1,14 @@
-//! Panels of bytes: 16 outputs side by side, 64 inputs to a scale; activations as bytes too.
+//! Panels of bytes: 16 outputs side by side, 32 inputs to a scale; activations as bytes too.
 //!
-//! A weight `w` is held as `round(w / scale) + 128`, a byte of 1 to 255; its scale is the largest
-//! magnitude of its 64 over 127. An activation `x` is `round(x / scale)`, -127 to 127, with a scale for
-//! every 64 of a row. So a block's product is a sum of bytes times bytes, exact in 32 bits:
-//! `sum (w - 128) x = sum w x - 128 sum x`, where the last term depends on the row alone; it is where
-//! the sum starts from. Blocks are added up in `f32`, first block first, so a result depends on its
-//! row and its output, on nothing else.
+//! A weight is `scale * byte + least`: the least and the largest of 32 adjacent weights are bytes 0 and
+//! 255. Since 255 is 17 times 15, weights that a file has in four bits (blocks of 32) come out as they
+//! were. Scale and least are half floats, in a unit of the matrix so that they do not underflow. An
+//! activation is `scale * byte`, -127 to 127, with a scale for every 32 of a row. So
+//! `sum w x = scale_w scale_x sum bytes_w bytes_x + least_w scale_x sum bytes_x`: the first sum is exact
+//! in 32 bits, the second depends on the row alone. Blocks are added up in `f32`, first block first,
+//! so a result depends on its row and its output, on nothing else.
+
+use half::f16;
 
 use super::float::put;
 use super::{Input, On, Onto, tile, with_rows};
@@ -13,7 +16,7 @@ use crate::cpu::simd::{Isa, Kernel, LANES, Simd};
 use crate::cpu::threads::Parts;
 
 /// Inputs that share a scale.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// Words of four bytes in a block.
 const WORDS: usize = BLOCK / 4;
@@ -22,20 +25,24 @@ const WORDS: usize = BLOCK / 4;
 /// while the rows go by.
 const CACHED: usize = 256 * 1024;
 
-/// 16 outputs by 64 inputs.
+/// 16 outputs by 32 inputs.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 struct Block {
     /// `[inputs / 4][outputs][4]`.
     weights: [[u8; 4 * LANES]; WORDS],
-    scales: [f32; LANES],
+    /// Half floats by their bits.
+    scales: [u16; LANES],
+    least: [u16; LANES],
 }
 
-/// `[outputs / 16][inputs / 64]` blocks; what is beyond the matrix weighs nothing.
+/// `[outputs / 16][inputs / 32]` blocks; what is beyond the matrix weighs nothing.
 #[derive(Debug)]
 pub(crate) struct Panels8 {
     pub(crate) outputs: usize,
     pub(crate) inputs: usize,
+    /// What 1 in a scale stands for: a power of two.
+    unit: f32,
     blocks: Vec<Block>,
 }
 
@@ -43,15 +50,18 @@ impl Panels8 {
     /// From `[outputs, inputs]`.
     pub(crate) fn pack(values: &[f32], outputs: usize, inputs: usize) -> Self {
         let mut blocks = Vec::with_capacity(outputs.div_ceil(LANES) * inputs.div_ceil(BLOCK));
+        let unit = unit(values);
         Isa::best().run(Pack {
             values,
             outputs,
             inputs,
+            by: 1.0 / unit,
             to: &mut blocks,
         });
         Self {
             outputs,
             inputs,
+            unit,
             blocks,
         }
     }
@@ -83,11 +93,24 @@ impl Panels8 {
     }
 }
 
+/// The power of two that brings the largest magnitude to 2^14 to 2^15: half floats then have full
+/// precision down to a 2^28th of it.
+fn unit(values: &[f32]) -> f32 {
+    let largest = values.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    if largest < f32::MIN_POSITIVE * 65_536.0 || !largest.is_finite() {
+        return 1.0;
+    }
+    // The exponent alone, less 14.
+    f32::from_bits((largest.to_bits() & 0x7f80_0000) - (14 << 23))
+}
+
 /// A matrix to blocks. A kernel, so that rounding is an instruction and not a call.
 struct Pack<'a> {
     values: &'a [f32],
     outputs: usize,
     inputs: usize,
+    /// Multiplies the weights before all else: one over the unit.
+    by: f32,
     to: &'a mut Vec<Block>,
 }
 
@@ -97,13 +120,14 @@ impl Kernel for Pack<'_> {
         for panel in 0..self.outputs.div_ceil(LANES) {
             for first in (0..self.inputs).step_by(BLOCK) {
                 let mut block = Block {
-                    weights: [[128; 4 * LANES]; WORDS],
-                    scales: [0.0; LANES],
+                    weights: [[0; 4 * LANES]; WORDS],
+                    scales: [0; LANES],
+                    least: [0; LANES],
                 };
                 for lane in 0..LANES.min(self.outputs - panel * LANES) {
                     let row = &self.values[(panel * LANES + lane) * self.inputs..][..self.inputs];
                     let row = &row[first..self.inputs.min(first + BLOCK)];
-                    block.scales[lane] = fill(&mut block.weights, lane, row);
+                    fill(&mut block, lane, row, self.by);
                 }
                 self.to.push(block);
             }
@@ -111,24 +135,26 @@ impl Kernel for Pack<'_> {
     }
 }
 
-/// Writes one output's weights of a block; returns their scale.
+/// Writes one output's weights of a block.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "-127 to 127, plus 128"
+    reason = "0 to 255"
 )]
-fn fill(to: &mut [[u8; 4 * LANES]; WORDS], lane: usize, row: &[f32]) -> f32 {
-    let largest = row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    if largest == 0.0 {
-        return 0.0;
-    }
-    let scale = largest / 127.0;
+fn fill(block: &mut Block, lane: usize, row: &[f32], by: f32) {
+    let least = row.iter().fold(f32::INFINITY, |a, b| a.min(*b)) * by;
+    let largest = row.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b)) * by;
+    let least = f16::from_f32(least);
+    let scale = f16::from_f32((largest - least.to_f32()).max(0.0) / 255.0);
+    block.least[lane] = least.to_bits();
+    block.scales[lane] = scale.to_bits();
+    let (least, scale) = (least.to_f32(), scale.to_f32());
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     for (i, x) in row.iter().enumerate() {
-        let whole = (x / scale).round_ties_even().clamp(-127.0, 127.0);
-        to[i / 4][4 * lane + i % 4] = (whole + 128.0) as u8;
+        let whole = ((x * by - least) * inverse).round_ties_even();
+        block.weights[i / 4][4 * lane + i % 4] = whole.clamp(0.0, 255.0) as u8;
     }
-    scale
 }
 
 /// Rows as bytes.
@@ -138,14 +164,14 @@ pub(super) struct Bytes {
     blocks: Vec<ByteBlock>,
 }
 
-/// 64 activations of one row.
+/// 32 activations of one row.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(8))]
 struct ByteBlock {
     words: [i32; WORDS],
     scale: f32,
-    /// -128 times the sum of the bytes.
-    start: i32,
+    /// The scale times the sum of the bytes.
+    total: f32,
 }
 
 impl Bytes {
@@ -214,7 +240,14 @@ fn quantise<S: Simd>(s: S, values: &[f32; BLOCK], to: &mut ByteBlock) {
     }
     // Not-a-number makes the scale so, and with it all that is computed from the row.
     to.scale = largest / 127.0;
-    to.start = s.sum_i(sum).wrapping_mul(-128);
+    to.total = to.scale * whole_number(s.sum_i(sum));
+}
+
+/// A sum of at most 32 bytes, which a float holds exactly.
+#[inline(always)]
+#[expect(clippy::cast_precision_loss, reason = "below 2^13")]
+fn whole_number(x: i32) -> f32 {
+    x as f32
 }
 
 /// Some panels times all rows.
@@ -255,24 +288,24 @@ impl Product<'_> {
         let mut sums = [s.splat(0.0); T];
         for (b, block) in weights.iter().enumerate() {
             let mut dots = [s.splat_i(0); T];
-            for t in 0..T {
-                dots[t] = s.splat_i(x[t][b].start);
-            }
             for (word, w) in block.weights.iter().enumerate() {
                 for t in 0..T {
                     dots[t] = s.dot(dots[t], w, x[t][b].words[word]);
                 }
             }
-            let scales = s.load(&block.scales);
+            let (scales, least) = (s.load_f16(&block.scales), s.load_f16(&block.least));
             for t in 0..T {
                 let scaled = s.mul(s.to_float(dots[t]), scales);
                 sums[t] = s.fma(scaled, s.splat(x[t][b].scale), sums[t]);
+                sums[t] = s.fma(least, s.splat(x[t][b].total), sums[t]);
             }
         }
         let outputs = self.of.outputs;
         let from = panel * LANES;
         let len = LANES.min(outputs - from);
+        let unit = s.splat(self.of.unit);
         for (t, sum) in sums.into_iter().enumerate() {
+            let sum = s.mul(sum, unit);
             put(s, sum, self.onto, self.y, ((row + t) * outputs + from, len));
         }
     }

@@ -27,7 +27,8 @@ pub enum Mode {
     F32,
     /// Weights rounded to brain floats, activations and sums in 32-bit floats.
     Bf16,
-    /// Weights and activations as bytes with a scale for every 64 inputs, sums in 32-bit floats.
+    /// Weights and activations as bytes with a scale for every 32 inputs, sums in 32-bit floats; weights that
+    /// a file has in four bits stay what they are.
     Int8,
 }
 

@@ -9,14 +9,17 @@ use std::arch::x86_64::*;
 
 use super::{LANES, Simd};
 
-/// Proof that the processor has AVX2 and FMA.
+/// Proof that the processor has AVX2, FMA and F16C.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2(());
 
 impl Avx2 {
     /// The proof, if the processor has it.
     pub(crate) fn find() -> Option<Self> {
-        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+        (is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c"))
+        .then_some(Self(()))
     }
 }
 
@@ -31,7 +34,7 @@ macro_rules! both {
     };
 }
 
-// SAFETY, for every block below: `self` exists only where `find` saw AVX2 and FMA; the pointers of
+// SAFETY, for every block below: `self` exists only where `find` saw AVX2, FMA and F16C; the pointers of
 // loads and stores come from references to arrays of just that length (the second half starts
 // eight lanes in), and no load or store here asks for alignment.
 impl Simd for Avx2 {
@@ -97,6 +100,18 @@ impl Simd for Avx2 {
                     _mm256_castsi256_ps(_mm256_and_si256(bits[0], high)),
                     _mm256_castsi256_ps(_mm256_and_si256(bits[1], high)),
                 ],
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[u16; LANES]) -> F {
+        let at = from.as_ptr();
+        // SAFETY: see above.
+        unsafe {
+            [
+                _mm256_cvtph_ps(_mm_loadu_si128(at.cast())),
+                _mm256_cvtph_ps(_mm_loadu_si128(at.add(8).cast())),
             ]
         }
     }

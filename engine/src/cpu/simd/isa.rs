@@ -10,7 +10,7 @@ use super::{avx2::Avx2, avx512::Avx512};
 pub enum Isa {
     /// x86-64 with AVX-512 F, BW, DQ, VL and VNNI.
     Avx512Vnni,
-    /// x86-64 with AVX2 and FMA.
+    /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// Any processor: arrays that the compiler may turn into vectors.
     Portable,
@@ -84,20 +84,21 @@ mod x86 {
     use super::{Avx2, Avx512, Kernel};
 
     pub(super) fn avx512<K: Kernel>(simd: Avx512, kernel: K) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
         fn with<K: Kernel>(simd: Avx512, kernel: K) {
             kernel.run(simd);
         }
-        // SAFETY: `simd` exists only where all these features were found (AVX-512 F implies AVX2).
+        // SAFETY: `simd` exists only where all these features were found (AVX-512 F implies AVX2 and
+        // F16C).
         unsafe { with(simd, kernel) }
     }
 
     pub(super) fn avx2<K: Kernel>(simd: Avx2, kernel: K) {
-        #[target_feature(enable = "avx2,fma")]
+        #[target_feature(enable = "avx2,fma,f16c")]
         fn with<K: Kernel>(simd: Avx2, kernel: K) {
             kernel.run(simd);
         }
-        // SAFETY: `simd` exists only where AVX2 and FMA were found.
+        // SAFETY: `simd` exists only where AVX2, FMA and F16C were found.
         unsafe { with(simd, kernel) }
     }
 }

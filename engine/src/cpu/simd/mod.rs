@@ -38,6 +38,8 @@ pub(crate) trait Simd: Copy {
     fn load_bf16(self, from: &[u16; LANES]) -> Self::F;
     /// 32 brain floats that [`interleave`] laid out: the first sixteen and the last.
     fn load_bf16_pair(self, from: &[u16; 2 * LANES]) -> [Self::F; 2];
+    /// Half floats by their bits.
+    fn load_f16(self, from: &[u16; LANES]) -> Self::F;
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;

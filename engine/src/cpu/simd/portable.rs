@@ -1,5 +1,7 @@
 //! Plain arithmetic on arrays: the meaning of every operation, and the way of any processor.
 
+use half::f16;
+
 use super::{LANES, Simd};
 
 /// Arrays of sixteen.
@@ -44,6 +46,11 @@ impl Simd for Portable {
         [0, 1].map(|half| {
             std::array::from_fn(|i| f32::from_bits(u32::from(from[2 * i + half]) << 16))
         })
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[u16; LANES]) -> F {
+        from.map(|x| f16::from_bits(x).to_f32())
     }
 
     #[inline(always)]

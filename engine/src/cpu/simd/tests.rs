@@ -33,6 +33,8 @@ impl Kernel for Everything<'_> {
             s.splat(self.a[3]),
             a,
             s.load_bf16(&narrow),
+            s.load_f16(&self.a.map(|x| half::f16::from_f32(x).to_bits())),
+            s.load_f16(&self.b.map(|x| half::f16::from_f32(x * 1e-6).to_bits())),
             first,
             second,
             s.add(a, b),
