@@ -361,15 +361,16 @@ fn the_horizon_ends_a_run_whose_tools_do_not() {
     assert!(driven.summary.makespan >= Nanos::from_millis(500));
 }
 
-/// The reference, and a device that breaks after some steps.
-struct Breaks {
+/// The reference on a device that breaks after some steps, or is slow.
+struct Device {
     inner: Candle,
     left: u32,
+    delay: std::time::Duration,
 }
 
-impl Executor for Breaks {
+impl Executor for Device {
     fn name(&self) -> &'static str {
-        "breaks"
+        "device"
     }
     fn step(&mut self, batch: &Batch, tokens: &[u32]) -> Result<Sampled, ExecutorError> {
         if self.left == 0 {
@@ -380,6 +381,7 @@ impl Executor for Breaks {
             });
         }
         self.left -= 1;
+        std::thread::sleep(self.delay);
         self.inner.step(batch, tokens)
     }
     fn logits(&mut self) -> Result<Vec<f32>, ExecutorError> {
@@ -412,9 +414,10 @@ fn a_device_that_breaks_ends_the_run_with_what_it_has() {
     let setup = setup(None);
     // Contexts of 32 (twice), 64 and 128 tokens, in steps of 64.
     let measured = 1 + 1 + 1 + 2;
-    let mut executor = Breaks {
+    let mut executor = Device {
         inner: executor(),
         left: measured + 2,
+        delay: std::time::Duration::ZERO,
     };
     let one = |at| offered(at, vec![turn(40, 0, 2, Vec::new())]);
     let (driven, keep) = run(
@@ -433,6 +436,50 @@ fn a_device_that_breaks_ends_the_run_with_what_it_has() {
         (1, 1)
     );
     assert_eq!(keep.sessions.len(), 2);
+}
+
+/// Steps of 0.7 s. The first has session 0's only token and a part of session 1's prompt; session 0's tool
+/// then ends while the second step runs. It is known when that step is over, but it ended when it did, and
+/// the third step has the turn after it.
+#[test]
+fn a_tool_that_ends_during_a_step_ended_at_its_own_time() {
+    let setup = setup(None);
+    let prefill = MeasuredPrefill::measure(&mut executor(), &setup.engine, Tokens(64));
+    let prefill = Box::new(prefill.expect("measured"));
+    let mut executor = Device {
+        inner: executor(),
+        left: u32::MAX,
+        delay: std::time::Duration::from_millis(700),
+    };
+    let load = vec![
+        offered(
+            0,
+            vec![
+                turn(40, 0, 1, vec![tool(30, 0)]),
+                turn(50, 41, 1, Vec::new()),
+            ],
+        ),
+        offered(0, vec![turn(60, 0, 3, Vec::new())]),
+    ];
+    let mut keep = Keep::default();
+    let load = load.into_iter();
+    let driven = drive(&setup, fcfs(), prefill, &mut executor, load, &mut keep);
+    let driven = driven.expect("it begins");
+    assert_eq!(driven.summary.completed, 2);
+    let of = |session, turn| {
+        let mut found = keep.turns.iter();
+        let found = found.find(|t| (t.session, t.turn) == (SessionId(session), turn));
+        *found.expect("it ended")
+    };
+    let (second, third) = (keep.steps[1], keep.steps[2]);
+    let (ended, next) = (of(0, 0).ended, of(0, 1));
+    assert!(next.ready >= ended + Nanos::from_millis(30));
+    assert!(
+        next.ready < second.0 + second.1,
+        "{:?} in {second:?}",
+        next.ready
+    );
+    assert_eq!(next.started, third.0);
 }
 
 /// 60 tokens and all that is generated but the last, which nobody reads.

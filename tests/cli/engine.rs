@@ -208,6 +208,40 @@ fn a_tool_that_is_killed_fails_its_session() {
     );
 }
 
+/// Where the kernel lets a process run, such as `0-2,5`.
+fn allowed(pid: u32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+    line.expect("Linux says").trim().to_owned()
+}
+
+#[test]
+fn the_engine_and_its_tools_run_on_cores_of_their_own() {
+    if !allowed(std::process::id()).contains(['-', ',']) {
+        eprintln!("skipped: there is one core only");
+        return;
+    }
+    let at = folder();
+    let (child, tool) = with_a_slow_tool(at.path());
+    let began = Instant::now();
+    // A tool moves to its core before it begins to compute, a moment after it is there.
+    while allowed(tool) == allowed(child.id()) && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (engine, tool) = (allowed(child.id()), allowed(tool));
+    send("-INT", child.id());
+    child.wait_with_output().expect("it ends");
+    let last = tool.parse::<u32>().expect("one core: the last");
+    assert!(
+        engine
+            .split([',', '-'])
+            .all(|core| core.parse::<u32>().is_ok_and(|core| core < last)),
+        "engine on {engine}, tool on {tool}"
+    );
+}
+
 #[test]
 fn ctrl_c_leaves_neither_files_nor_tools() {
     let at = folder();
