@@ -7,7 +7,7 @@ use engine::reference::Candle;
 use policies::{PRESETS, PolicySpec};
 use proptest::prelude::*;
 use replay::{Call, CallEnd, CallId, CopyOrder, Machine, Offered};
-use scheduler::{Foresight, Scheduler};
+use scheduler::{Foresight, Planning, Scheduler};
 use sim::world::{Setup, SimError, Simulated, simulate};
 use traces::Session;
 use units::{BlockSize, Nanos, SessionId, Time, Tokens};
@@ -186,12 +186,17 @@ fn every_preset_decides_alike_in_both_worlds() {
 proptest! {
     #![proptest_config(fixed(150, 61))]
 
-    /// On tiny pools with host memory, tools on few cores, shared openings and pauses.
+    /// On tiny pools with host memory, tools on few cores, shared openings and pauses; planned between steps
+    /// or ahead.
     #[test]
     fn random_loads_and_policies_are_decided_alike(
-        (setup, load) in full_case(),
+        (mut setup, load) in full_case(),
         policy in any_policy(),
+        ahead in any::<bool>(),
     ) {
+        if ahead {
+            setup.engine.planning = Planning::Ahead;
+        }
         let compared = compare(&weights(), &setup, &policy, &load);
         prop_assert!(compared.is_ok(), "{}: {}", policy.name, compared.unwrap_err());
     }
