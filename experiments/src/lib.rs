@@ -33,6 +33,7 @@ pub mod html;
 pub mod interrupt;
 pub mod merge;
 pub mod metrics;
+pub mod model;
 pub mod output;
 pub mod perfetto;
 pub mod plot;
@@ -105,6 +106,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Claims(args)) => claims::command(&args, &interrupt),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args),
+        Some(Command::Model(args)) => model::command(&args, &interrupt),
         Some(Command::Workloads(args)) => show::workloads(&args.what),
         Some(Command::Doctor(args)) => doctor::doctor(&args),
         Some(Command::Trace(args)) => trace::command(&args, &interrupt),

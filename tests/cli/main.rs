@@ -16,6 +16,7 @@ mod engine;
 mod errors;
 mod figures;
 mod limits;
+mod model;
 mod numbers;
 mod perfetto;
 mod policy_errors;
