@@ -123,6 +123,8 @@ pub enum Command {
     Policies(PoliciesArgs),
     /// List GPUs and models, with the KV pool of each pair and what its costs rest on.
     Hardware(HardwareArgs),
+    /// Text from a real model.
+    Generate(crate::generate::args::GenerateArgs),
     /// Fetch real models by name, or list them.
     Model(crate::model::args::ModelArgs),
     /// List the workloads that come with the program.

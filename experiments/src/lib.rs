@@ -29,6 +29,7 @@ pub mod estimate;
 pub mod failure;
 pub mod figure;
 pub mod flags;
+pub mod generate;
 pub mod html;
 pub mod interrupt;
 pub mod merge;
@@ -106,6 +107,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Some(Command::Claims(args)) => claims::command(&args, &interrupt),
         Some(Command::Policies(args)) => show::policies(&args.what),
         Some(Command::Hardware(args)) => show::hardware(&args),
+        Some(Command::Generate(args)) => generate::command(&args, &interrupt),
         Some(Command::Model(args)) => model::command(&args, &interrupt),
         Some(Command::Workloads(args)) => show::workloads(&args.what),
         Some(Command::Doctor(args)) => doctor::doctor(&args),

@@ -15,6 +15,7 @@ mod determinism;
 mod engine;
 mod errors;
 mod figures;
+mod generate;
 mod limits;
 mod model;
 mod numbers;
