@@ -26,12 +26,3 @@ pub use header::{GgufHeader, GgufTensor, GgufValue};
 pub use presets::{PRESETS, preset};
 pub use random::{Storage, random};
 pub use weights::{Ffn, FfnDense, Layer, Matrix, Values, Weights};
-
-/// The header of a GGUF file, with every length held against the file.
-///
-/// # Errors
-/// [`LoadError`] with what is wrong and where.
-pub(crate) fn gguf_header(path: &std::path::Path) -> Result<header::GgufHeader, LoadError> {
-    let map = gguf::map(path)?;
-    header::GgufHeader::read(&map).map_err(|what| LoadError::file(path, what))
-}

@@ -27,9 +27,6 @@ pub enum TextError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The model file is damaged.
-    #[error(transparent)]
-    Model(#[from] crate::model::LoadError),
     /// The file says something that cannot be.
     #[error("`{path}`: {what}")]
     Bad {

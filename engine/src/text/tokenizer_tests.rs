@@ -65,7 +65,7 @@ fn a_file_that_is_no_model_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("x.gguf");
     std::fs::write(&path, b"GGUF\x03\0\0\0 nothing").expect("written");
-    assert!(matches!(Text::load(&path), Err(TextError::Model(_))));
+    assert!(matches!(Text::load(&path), Err(TextError::Bad { .. })));
     let missing = Text::load(&folder.path().join("none.gguf")).expect_err("absent");
     assert!(missing.to_string().contains("none.gguf"), "{missing}");
     std::fs::write(folder.path().join("tokenizer.json"), "{}").expect("written");

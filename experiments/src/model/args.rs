@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use crate::cli::Format;
+use crate::flags::FormatArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +30,8 @@ pub enum ModelWhat {
     /// Which models can be fetched by name, and which are here.
     List {
         /// How the list is printed.
-        #[arg(long, value_enum, default_value = "table")]
-        format: Format,
+        #[command(flatten)]
+        format: FormatArgs,
     },
     /// Download a model unless it is here, check it, and print its path.
     Fetch {

@@ -21,7 +21,7 @@ use args::{ModelArgs, ModelWhat};
 /// A [`Failure`]: an unknown name, a download that fails, a file that is not the listed one.
 pub fn command(args: &ModelArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     match &args.what {
-        ModelWhat::List { format } => data(&list(*format)?),
+        ModelWhat::List { format } => data(&list(format.format)?),
         ModelWhat::Fetch { name, quiet } => get(name, *quiet, interrupt),
     }
 }
