@@ -7,7 +7,6 @@ pub mod args;
 
 use std::io::{IsTerminal as _, Read as _, stdin};
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use engine::text::{
@@ -34,7 +33,7 @@ const BUDGET: Tokens = Tokens(512);
 /// A [`Failure`]: bad input, a model that cannot be read, a device that fails.
 pub fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let limit = one("--max-tokens", &args.max_tokens, "1 to 1000000", |t| {
-        t.parse().ok().filter(|n| (1..=1_000_000).contains(n))
+        t.parse::<u64>().ok().filter(|n| (1..=1_000_000).contains(n))
     })?;
     let sampling = sampling(args)?;
     let threads = optional("--threads", args.threads.as_deref(), "1 to 1024", |t| {
@@ -213,7 +212,7 @@ fn finish(
 
 /// Tokens per second; `None` where none took any time.
 fn per_s(tokens: usize, time: Nanos) -> Option<f64> {
-    let time = Duration::from_nanos(time.get()).as_secs_f64();
+    let time = time.as_secs();
     #[expect(clippy::cast_precision_loss, reason = "for display")]
     let rate = tokens as f64 / time;
     (tokens > 0 && time > 0.0).then_some(rate)
