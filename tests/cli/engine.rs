@@ -160,6 +160,10 @@ fn tools_of(parent: u32) -> Vec<u32> {
 }
 
 /// Starts a run whose tool takes a minute, and waits for that tool.
+#[expect(
+    clippy::zombie_processes,
+    reason = "the caller waits for it; a test that fails ends it all"
+)]
 fn with_a_slow_tool(folder: &Path) -> (std::process::Child, u32) {
     trace(folder, "w.jsonl", &[session("a", 60.0)]);
     let more = ["--policy", "fcfs", "--sessions", "1", "--no-ideals"];

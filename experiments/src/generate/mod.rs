@@ -33,7 +33,9 @@ const BUDGET: Tokens = Tokens(512);
 /// A [`Failure`]: bad input, a model that cannot be read, a device that fails.
 pub fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let limit = one("--max-tokens", &args.max_tokens, "1 to 1000000", |t| {
-        t.parse::<u64>().ok().filter(|n| (1..=1_000_000).contains(n))
+        t.parse::<u64>()
+            .ok()
+            .filter(|n| (1..=1_000_000).contains(n))
     })?;
     let sampling = sampling(args)?;
     let threads = optional("--threads", args.threads.as_deref(), "1 to 1024", |t| {
