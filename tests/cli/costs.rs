@@ -183,8 +183,12 @@ fn what_cannot_be_says_why() {
     fs::write(at.path().join("steps.csv"), "decodes,ms\n1,2\n").expect("writable");
     let zero = "[[gpu]]\nname = \"z\"\nmemory_mib = 1\nmemory_gb_per_s = 0\nsources = []\n";
     fs::write(at.path().join("zero.toml"), zero).expect("writable");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["run", "--cost", "rooofline"], "`--cost` is `rooofline`"),
+        (
+            &["run", "--set", "tools.host_threads=2"],
+            "setting `tools.host_threads` is `2` (wanted: nothing, but with tools.host_cores=shared)",
+        ),
         (
             &["run", "--cost", "profile:nowhere"],
             "no kernel tables in `nowhere`",

@@ -190,7 +190,7 @@ fn a_saturated_vllm_run_is_met_as_stated() {
         let percent = 100.0 * got;
         match wanted {
             Figure::Met { bar } => {
-                assert!(percent.abs() <= bar, "{name}: {percent:+.2} %, aim {bar}")
+                assert!(percent.abs() <= bar, "{name}: {percent:+.2} %, aim {bar}");
             }
             Figure::Missed { bar, is } => {
                 assert!(

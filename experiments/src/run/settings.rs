@@ -272,6 +272,29 @@ impl Settings {
             "host.per_running_us" => {
                 self.host_per_running = Some(span(1e-6, 0.0, 1e6, "microseconds, 0 to 1e6")?);
             }
+            "metrics.alpha1_tolerance" => {
+                self.alpha1_tolerance = number(0.0, 1.0, "a share, 0 to 1")?;
+            }
+            "run.sample_every_s" => {
+                self.sample_every = span(1.0, 1e-3, 1e7, "seconds, 0.001 to 1e7")?;
+            }
+            "workload.seed" => {
+                let wanted = "a whole number, 0 to 2^64 - 1";
+                self.workload_seed = value.parse().map_err(|_| bad(wanted))?;
+            }
+            _ => return self.set_tools(key, value),
+        }
+        Ok(true)
+    }
+
+    /// Sets one of the keys of the tools; `Ok(false)` if it is none.
+    fn set_tools(&mut self, key: &str, value: &str) -> Result<bool, SettingError> {
+        let bad = |wanted| SettingError {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            wanted,
+        };
+        match key {
             "tools.mode" => {
                 self.tools = match value {
                     "shared" => Tools::Shared,
@@ -297,16 +320,6 @@ impl Settings {
             "tools.host_threads" => {
                 let threads = value.parse().ok().filter(|n: &NonZeroU32| n.get() <= 1024);
                 self.host_threads = Some(threads.ok_or_else(|| bad("threads, 1 to 1024"))?);
-            }
-            "metrics.alpha1_tolerance" => {
-                self.alpha1_tolerance = number(0.0, 1.0, "a share, 0 to 1")?;
-            }
-            "run.sample_every_s" => {
-                self.sample_every = span(1.0, 1e-3, 1e7, "seconds, 0.001 to 1e7")?;
-            }
-            "workload.seed" => {
-                let wanted = "a whole number, 0 to 2^64 - 1";
-                self.workload_seed = value.parse().map_err(|_| bad(wanted))?;
             }
             _ => return Ok(false),
         }
