@@ -134,6 +134,7 @@ fn setup(timeout: Option<Nanos>) -> Drive {
             horizon: None,
             sample_every: Some(Nanos::from_millis(20)),
         },
+        poison: true,
     }
 }
 

@@ -81,9 +81,10 @@ impl Failure {
             // The device's fault, not the input's: the others' runs may do better.
             DriveError::Executor(_) => Exit::Partial,
             DriveError::ContextBeyondModel { .. } => Exit::BadInput,
-            DriveError::Surroundings(_) | DriveError::Batch(_) | DriveError::Sampled { .. } => {
-                Exit::Invariant
-            }
+            DriveError::Surroundings(_)
+            | DriveError::Batch(_)
+            | DriveError::StaleRead { .. }
+            | DriveError::Sampled { .. } => Exit::Invariant,
         };
         Self {
             exit,

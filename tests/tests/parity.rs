@@ -89,7 +89,9 @@ fn computed(
     let limits = machine.limits();
     let (blocks, size) = (setup.engine.usable_blocks, setup.engine.block_size);
     let mut executor = Candle::new(weights, blocks, size).expect("an executor");
-    let mut live = Live::new(&mut executor, Virtual(machine), Tokens(1 << 20), 7);
+    // A step that reads a block which nobody wrote for it ends the run.
+    let live = Live::new(&mut executor, Virtual(machine), Tokens(1 << 20), 7);
+    let mut live = live.poisoned();
     let mut record = Record::default();
     let ended = replay::run(
         &mut live,

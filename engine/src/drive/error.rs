@@ -25,6 +25,12 @@ pub enum DriveError<E> {
         /// Tokens that came.
         got: usize,
     },
+    /// A step read KV that nobody had written: a bug. Found only with poison.
+    #[error("step {step} read KV that was not written: its logits are not finite")]
+    StaleRead {
+        /// Which step, from 0.
+        step: u64,
+    },
     /// A session that the model was not made for.
     #[error(
         "session `{session}` grows to {tokens} tokens, and the model takes contexts of up to {most}\n\

@@ -9,7 +9,7 @@ use units::{Nanos, SessionId, Time, Tokens};
 
 use super::error::DriveError;
 use crate::batch::Batch;
-use crate::executor::{Copy, Executor, Way};
+use crate::executor::{Copy, Executor, ExecutorError, Way};
 use crate::tokens::Transcripts;
 
 /// What is around an executor: a clock, tools, and how long steps and copies take by that clock.
@@ -46,6 +46,8 @@ pub struct Live<'e, S> {
     most: Tokens,
     ids: Vec<u32>,
     work: Work,
+    /// Blocks are filled with not-a-number before they are first written, and logits are looked at.
+    poison: bool,
 }
 
 impl<S: std::fmt::Debug> std::fmt::Debug for Live<'_, S> {
@@ -70,7 +72,27 @@ impl<'e, S: Surroundings> Live<'e, S> {
             most,
             ids: Vec::new(),
             work: Work::default(),
+            poison: false,
         }
+    }
+
+    /// Fills every block with not-a-number before its first token is written, and takes logits that are not
+    /// finite for an error: so a step that reads what it must not is found. Costs time; changes no token.
+    pub fn poisoned(mut self) -> Self {
+        self.poison = true;
+        self
+    }
+
+    fn poison(&mut self, batch: &Batch, scheduler: &Scheduler) -> Result<(), ExecutorError> {
+        let size = scheduler.config().block_size;
+        let mut fresh: Vec<u32> = Vec::new();
+        for (row, table) in batch.rows.iter().zip(&batch.block_tables) {
+            // Blocks that hold a computed token are the context's; the others nobody has written yet.
+            let held = size.to_hold(row.context - row.query).get();
+            let held = usize::try_from(held).unwrap_or(usize::MAX);
+            fresh.extend(table.iter().skip(held));
+        }
+        self.executor.poison(&fresh)
     }
 
     /// What the executor has done.
@@ -148,9 +170,17 @@ impl<S: Surroundings> Machine for Live<'_, S> {
     fn step(&mut self, now: Time, scheduler: &Scheduler) -> Result<Nanos, Self::Error> {
         let batch = Batch::new(scheduler.planned(), scheduler)?;
         self.transcripts.inputs(&batch, &mut self.ids);
+        if self.poison {
+            self.poison(&batch, scheduler)?;
+        }
         let began = Instant::now();
         let sampled = self.executor.step(&batch, &self.ids)?;
         self.work.executor += nanos_since(began);
+        if self.poison && self.executor.logits()?.iter().any(|x| !x.is_finite()) {
+            return Err(DriveError::StaleRead {
+                step: self.work.steps,
+            });
+        }
         let (wanted, got) = (batch.sample_at.len(), sampled.tokens.len());
         if wanted != got {
             return Err(DriveError::Sampled { wanted, got });

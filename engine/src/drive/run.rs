@@ -26,6 +26,8 @@ pub struct Drive {
     pub tools: Settings,
     /// When to stop, and how often to sample.
     pub limits: Limits,
+    /// Whether to look for reads of KV that was not written ([`Live::poisoned`]).
+    pub poison: bool,
 }
 
 /// What a run came to, and how the time went.
@@ -59,6 +61,9 @@ pub fn drive<O: Observer>(
     let tools = ToolPool::new(drive.tools.clone(), sender)?;
     let wall = Wall::new(tools, results);
     let mut live = Live::new(executor, wall, drive.context_length, drive.seed);
+    if drive.poison {
+        live = live.poisoned();
+    }
     let Ended { summary, error } =
         replay::run(&mut live, scheduler, drive.limits, offered, observer);
     Ok(Driven {

@@ -162,9 +162,9 @@ pub struct EngineRunArgs {
     )]
     pub kv_mib: String,
 
-    /// Do not measure `T_ideal`.
-    #[arg(long)]
-    pub no_ideals: bool,
+    /// What is measured and looked for besides.
+    #[command(flatten)]
+    pub besides: BesidesArgs,
 
     /// Goodput factors, separated by commas.
     #[arg(
@@ -202,4 +202,16 @@ pub struct EngineRunArgs {
     /// No progress and no notes on stderr; errors still show.
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// What a real run measures and looks for besides.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct BesidesArgs {
+    /// Do not measure `T_ideal`.
+    #[arg(long)]
+    pub no_ideals: bool,
+
+    /// Look for reads of KV that was not written: blocks are filled with not-a-number first. Slower.
+    #[arg(long)]
+    pub poison: bool,
 }

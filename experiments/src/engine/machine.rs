@@ -33,6 +33,8 @@ pub struct Real {
     pub context_length: Tokens,
     /// How tools run.
     pub tools: tools::Settings,
+    /// Whether reads of KV that was not written are looked for.
+    pub poison: bool,
     /// Everything about it, for the manifest.
     pub config: Value,
 }
@@ -158,6 +160,7 @@ impl Wanted {
             "processor": processor(),
             "executor": executor.name(),
             "threads": self.threads,
+            "poison": args.besides.poison,
             "engine_cores": self.cores.engine,
             "model": {
                 "name": model.name,
@@ -193,6 +196,7 @@ impl Wanted {
             prefill,
             context_length,
             tools,
+            poison: args.besides.poison,
             config,
         })
     }

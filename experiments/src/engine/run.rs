@@ -48,7 +48,7 @@ pub fn command(args: &EngineRunArgs, interrupt: &Interrupt) -> Result<(), Failur
     directory::prepare(&args.out).map_err(Failure::bad_input)?;
     let mut real = wanted.make(args, &model, &settings, divisors, &mut plan)?;
     plan.real = Some(Arc::new(real.config.clone()));
-    let results = all(&plan, &mut real, !args.no_ideals, interrupt)?;
+    let results = all(&plan, &mut real, !args.besides.no_ideals, interrupt)?;
     finish(&plan, results)
 }
 
@@ -99,7 +99,7 @@ fn plan(args: &EngineRunArgs, divisors: Divisors, tool_cores: usize) -> Result<P
             limit.name
         )));
     }
-    if args.no_ideals {
+    if args.besides.no_ideals {
         // Without T_ideal nobody knows who was in time.
         plan.alphas.clear();
     }
@@ -207,6 +207,7 @@ fn go<O: Observer>(
         seed,
         tools: real.tools.clone(),
         limits,
+        poison: real.poison,
     };
     let reload = Box::new(real.prefill.clone());
     let driven = drive(

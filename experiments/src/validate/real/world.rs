@@ -80,6 +80,7 @@ impl Real<'_> {
                 sandboxes: None,
             },
             limits: replay::Limits::default(),
+            poison: false,
         };
         let driven = drive(
             &setup,
