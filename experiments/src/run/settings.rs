@@ -202,7 +202,6 @@ impl Settings {
     ///
     /// # Errors
     /// [`SettingError`] with the key, its value and what it may be.
-    #[expect(clippy::too_many_lines, reason = "one arm a key")]
     pub fn set(&mut self, key: &str, value: &str) -> Result<bool, SettingError> {
         let bad = |wanted| SettingError {
             key: key.to_owned(),
