@@ -56,7 +56,17 @@ struct Options {
     cases: Vec<Case>,
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            std::process::ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
     let options = parse(std::env::args().skip(1))?;
     let began = Instant::now();
     let weights = Weights::open(&options.model)?;

@@ -368,8 +368,15 @@ impl<E: Element> Attend<'_, E> {
         let mut row = 0;
         while row < rows {
             let now = tile(rows - row, S::ROWS);
-            for (i, group) in groups.iter().enumerate() {
-                with_rows!(now, S::ROWS, T => self.scores::<S, T>(s, group, i, state, row));
+            // A decode has few rows: several sixteens of keys at once fill the registers.
+            if 4 * now <= S::ROWS && groups.len() == 4 {
+                let at = (0, row);
+                with_rows!(now, S::ROWS / 4, T => self.scores::<S, T, 4>(s, groups, at, state));
+            } else {
+                for i in 0..groups.len() {
+                    let at = (i, row);
+                    with_rows!(now, S::ROWS, T => self.scores::<S, T, 1>(s, groups, at, state));
+                }
             }
             row += now;
         }
@@ -393,33 +400,43 @@ impl<E: Element> Attend<'_, E> {
         }
     }
 
-    /// Scores of sixteen keys, `T` rows.
+    /// Scores of `G` groups of keys from group `first` on, `T` rows from `row` on.
     #[inline(always)]
-    fn scores<S: Simd, const T: usize>(
+    fn scores<S: Simd, const T: usize, const G: usize>(
         &self,
         s: S,
-        group: &Group,
-        place: usize,
+        groups: &[Group],
+        (first, row): (usize, usize),
         state: &mut State<'_>,
-        row: usize,
     ) {
         let wide = self.heads.head_dim;
         let padded = self.cache.shape.vectors() * LANES;
-        let keys = &self.cache.layers[self.layer].keys[group.keys..][..wide];
+        let mut keys: [&[[E; LANES]]; G] = [&[]; G];
+        for (g, keys) in keys.iter_mut().enumerate() {
+            *keys = &self.cache.layers[self.layer].keys[groups[first + g].keys..][..wide];
+        }
         let mut q: [&[f32]; T] = [&[]; T];
         for (t, q) in q.iter_mut().enumerate() {
             *q = &state.q[(row + t) * padded..][..wide];
         }
-        let mut sums = [s.splat(0.0); T];
-        for (i, keys) in keys.iter().enumerate() {
-            let keys = E::load(s, keys);
+        let mut sums = [[s.splat(0.0); G]; T];
+        for i in 0..wide {
+            let mut key = [s.splat(0.0); G];
+            for g in 0..G {
+                key[g] = E::load(s, &keys[g][i]);
+            }
             for t in 0..T {
-                sums[t] = s.fma(s.splat(q[t][i]), keys, sums[t]);
+                let q = s.splat(q[t][i]);
+                for g in 0..G {
+                    sums[t][g] = s.fma(q, key[g], sums[t][g]);
+                }
             }
         }
-        for (t, sum) in sums.into_iter().enumerate() {
-            let at = (row + t) * CHUNK + place * LANES;
-            s.store(sum, vector_mut(&mut state.scores[at..]));
+        for (t, sums) in sums.into_iter().enumerate() {
+            for (g, sum) in sums.into_iter().enumerate() {
+                let at = (row + t) * CHUNK + (first + g) * LANES;
+                s.store(sum, vector_mut(&mut state.scores[at..]));
+            }
         }
     }
 
