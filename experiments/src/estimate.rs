@@ -100,6 +100,17 @@ impl Estimate {
     }
 }
 
+/// `189 +- 12`, scaled; without an interval the mean alone, without a mean `n/a`.
+pub fn plus_minus(e: Estimate, scale: f64, digits: usize) -> String {
+    match (e.mean, e.half()) {
+        (Some(mean), Some(half)) => {
+            format!("{:.digits$} +- {:.digits$}", mean * scale, half * scale)
+        }
+        (Some(mean), None) => format!("{:.digits$}", mean * scale),
+        (None, _) => "n/a".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +122,16 @@ mod tests {
 
     /// 2, 4, 4, 6, 9: mean 5, squared deviations 9 + 1 + 1 + 1 + 16 = 28, variance 28 / 4 = 7,
     /// standard error sqrt(7 / 5) = 1.183216, times t(4) = 2.776445: 3.285134.
+    #[test]
+    fn a_mean_is_shown_with_what_is_known_of_it() {
+        // Student's t for two values is 12.706; their standard error is 1.
+        let shown = |values: &[f64]| plus_minus(Estimate::of(values), 10.0, 1);
+        assert_eq!(
+            [shown(&[1.0, 3.0]), shown(&[2.0]), shown(&[])],
+            ["20.0 +- 127.1", "20.0", "n/a"]
+        );
+    }
+
     #[test]
     fn the_interval_by_hand() {
         let five = Estimate::of(&[2.0, 4.0, 4.0, 6.0, 9.0]);

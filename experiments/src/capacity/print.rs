@@ -7,7 +7,7 @@ use comfy_table::CellAlignment;
 use super::candidates::Candidates;
 use super::{Capacities, Capacity, Point};
 use crate::cli::Format;
-use crate::estimate::Estimate;
+use crate::estimate::plus_minus;
 use crate::output;
 use crate::run::Plan;
 
@@ -165,16 +165,5 @@ fn remark(capacity: &Capacity, unit: &str) -> String {
             )
         }
         _ => String::new(),
-    }
-}
-
-/// `93.0 +- 1.2`, scaled; without an interval the mean alone.
-fn plus_minus(e: Estimate, scale: f64, digits: usize) -> String {
-    match (e.mean, e.half()) {
-        (Some(mean), Some(half)) => {
-            format!("{:.digits$} +- {:.digits$}", mean * scale, half * scale)
-        }
-        (Some(mean), None) => format!("{:.digits$}", mean * scale),
-        (None, _) => "n/a".to_owned(),
     }
 }

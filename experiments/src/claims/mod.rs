@@ -1,13 +1,15 @@
 //! `orrery claims`: every number that the paper prints, held against ours.
 //!
 //! What: `latency` (figures 7, 8, 10), `load` (2, 3A, 3B, 6, 9), `parts` (13 and what cannot be
-//! tested here) make a [`Claim`] of each; [`verdict`] has the rules. The runs are those of
+//! tested here) make a [`Claim`] of each; [`verdict`] has the rules, [`drivers`] say what makes the
+//! difference where there is one, with a command that shows it. The runs are those of
 //! `orrery figure`, in the same folder.
 //! Why: a reproduction that lists only what came out is an advertisement. No claim is left out.
 //! Limits: the paper's loads are described by a few means; ours meet those, and are not the same
 //! sessions. Its hardware, a real GPU, is a cost model here.
 
 pub mod args;
+pub mod drivers;
 mod latency;
 mod load;
 mod parts;
@@ -151,5 +153,5 @@ pub fn claims(evidence: &Evidence) -> anyhow::Result<Vec<Claim>> {
     claims.extend(latency::h200(&evidence.h200));
     claims.extend(parts::not_here());
     claims.extend(parts::ablation(&evidence.ablation));
-    Ok(claims)
+    Ok(drivers::explained(claims))
 }

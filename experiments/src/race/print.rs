@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{Estimate, PolicyReport, RateReport};
 use crate::cli::Format;
+use crate::estimate::plus_minus;
 use crate::output;
 use crate::run::Plan;
 
@@ -166,17 +167,6 @@ fn table(rate: &RateReport, alphas: &[&str]) -> comfy_table::Table {
         }
     }
     table
-}
-
-/// `189 +- 12`, scaled; without an interval the mean alone.
-fn plus_minus(e: Estimate, scale: f64, digits: usize) -> String {
-    match (e.mean, e.half()) {
-        (Some(mean), Some(half)) => {
-            format!("{:.digits$} +- {:.digits$}", mean * scale, half * scale)
-        }
-        (Some(mean), None) => format!("{:.digits$}", mean * scale),
-        (None, _) => "n/a".to_owned(),
-    }
 }
 
 /// `1.52 (1.31 to 1.76)`; without an interval the ratio alone.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::table::{Row, Runs, text};
 use crate::cli::Format;
-use crate::estimate::Estimate;
+use crate::estimate::{Estimate, plus_minus};
 use crate::output;
 
 /// Columns that are estimated, with a heading, a factor and digits. A name that ends with a dot is a
@@ -183,15 +183,4 @@ fn shown<'a>(
         };
         Some((column.as_str(), heading, scale, digits))
     })
-}
-
-/// `189 +- 12`, scaled; without an interval the mean alone.
-fn plus_minus(e: Estimate, scale: f64, digits: usize) -> String {
-    match (e.mean, e.half()) {
-        (Some(mean), Some(half)) => {
-            format!("{:.digits$} +- {:.digits$}", mean * scale, half * scale)
-        }
-        (Some(mean), None) => format!("{:.digits$}", mean * scale),
-        (None, _) => "n/a".to_owned(),
-    }
 }
