@@ -16,6 +16,7 @@ pub mod cpu;
 pub mod cuda;
 pub mod drive;
 pub mod fetch;
+pub mod floor;
 pub mod measure;
 pub mod model;
 pub mod reference;

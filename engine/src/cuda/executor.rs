@@ -102,6 +102,8 @@ impl<D: Device> CudaExecutor<D> {
     ) -> Result<Self, ExecutorError> {
         let bytes = options.blocks * block_bytes(&config, options.block_size);
         let base = device.alloc(bytes)?;
+        // Fresh memory holds numbers, as with the other executors.
+        device.run(&[Op::Launch(launch::fill(base, bytes / 4, 0.0))])?;
         Ok(Self {
             device,
             config,

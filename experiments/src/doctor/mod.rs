@@ -35,6 +35,9 @@ struct Findings {
 
 /// `orrery doctor`
 ///
+/// # Panics
+/// If strings and numbers are no JSON, which they are.
+///
 /// # Errors
 /// If stdout refuses the text.
 pub fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
