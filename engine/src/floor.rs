@@ -75,11 +75,10 @@ impl Work {
         };
         let layers = real(config.layers);
         let head = real(config.vocabulary) * hidden;
-        let sampled = count(samples);
         Self {
             weights: layers * (attention + read) + if samples > 0 { head } else { 0.0 },
             kv: real(config.kv_values_per_token()) * count(context),
-            flops: 2.0 * (count(tokens) * layers * (attention + used) + sampled * head)
+            flops: 2.0 * (count(tokens) * layers * (attention + used) + count(samples) * head)
                 + 4.0 * layers * query * pairs,
         }
     }
@@ -100,7 +99,12 @@ pub fn host() -> Result<Machine, ExecutorError> {
     // Far larger than caches.
     let memory = vec![1_u64; 32 << 20];
     let read = best(3, || {
-        black_box(memory.par_chunks(1 << 16).map(|c| c.iter().sum::<u64>()).sum::<u64>());
+        black_box(
+            memory
+                .par_chunks(1 << 16)
+                .map(|c| c.iter().sum::<u64>())
+                .sum::<u64>(),
+        );
         Ok(())
     })?;
     let side = 1024_u32;
@@ -154,7 +158,10 @@ pub fn offload(executor: &mut dyn Executor, blocks: u32) -> Result<[f64; 2], Exe
         Ok(1e3 * start.elapsed().as_secs_f64())
     };
     run(u64::MAX, Way::ToHost)?;
-    let times = [run(u64::MAX - 1, Way::ToHost)?, run(u64::MAX - 2, Way::ToDevice)?];
+    let times = [
+        run(u64::MAX - 1, Way::ToHost)?,
+        run(u64::MAX - 2, Way::ToDevice)?,
+    ];
     executor.forget(session);
     Ok(times)
 }
@@ -174,7 +181,10 @@ mod tests {
         let mut executor = Candle::new(&weights, Blocks(9), size).expect("an executor");
         let [out, back] = offload(&mut executor, 8).expect("copies");
         assert!(out > 0.0 && back > 0.0);
-        assert!(offload(&mut executor, 9).is_err(), "the pool ends at block 8");
+        assert!(
+            offload(&mut executor, 9).is_err(),
+            "the pool ends at block 8"
+        );
     }
 
     #[test]

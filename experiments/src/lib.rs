@@ -17,6 +17,7 @@
     reason = "the world enters here: files, the wall clock, threads"
 )]
 
+pub mod bench;
 pub mod calibrate;
 pub mod capacity;
 pub mod claims;

@@ -1,11 +1,12 @@
 //! The executor that is measured, and the machine that it is held against.
 
 use anyhow::{Context as _, anyhow};
-use engine::measure::{Machine, Pool};
+use engine::floor::Machine;
+use engine::measure::Reach;
 use engine::model::{ModelConfig, Weights};
 use engine::reference::Candle;
 use engine::{Executor, fetch};
-use units::{BlockSize, Blocks};
+use units::{BlockSize, Blocks, Tokens};
 
 use super::args::{DeviceKind, EngineBenchArgs};
 use super::numbers;
@@ -18,7 +19,7 @@ const BLOCK: u64 = 16;
 pub(super) struct Subject {
     pub(super) executor: Box<dyn Executor>,
     pub(super) config: ModelConfig,
-    pub(super) pool: Pool,
+    pub(super) reach: Reach,
     pub(super) machine: Machine,
     /// Its name.
     pub(super) device: String,
@@ -57,7 +58,10 @@ fn weights(name: &str) -> Result<Weights, Failure> {
 
 /// Blocks that so much memory holds, each value of so many bytes.
 fn blocks(config: &ModelConfig, gib: f64, value: f64) -> u64 {
-    #[expect(clippy::cast_precision_loss, reason = "bytes of a block, far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bytes of a block, far below 2^53"
+    )]
     let block = (config.kv_values_per_token() as u64 * BLOCK) as f64 * value;
     #[expect(
         clippy::cast_possible_truncation,
@@ -66,6 +70,17 @@ fn blocks(config: &ModelConfig, gib: f64, value: f64) -> u64 {
     )]
     let blocks = (gib * f64::from(1 << 30) / block) as u64;
     blocks.clamp(1, u64::from(u32::MAX / 32))
+}
+
+/// Blocks 1 to `blocks`; block 0 is nobody's. What does not fit is left out by the pool alone.
+fn reach(blocks: u64) -> Reach {
+    Reach {
+        block_size: block_size(),
+        usable_blocks: Blocks(blocks),
+        max_running: u64::MAX,
+        token_budget: u64::MAX,
+        context: Tokens(u64::MAX),
+    }
 }
 
 fn block_size() -> BlockSize {
@@ -77,16 +92,14 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
     let weights = weights(&args.model)?;
     let config = weights.config.clone();
     let made = make_on_cpu(args.device, &weights, gib);
-    let (executor, blocks, weight_bytes, kv_bytes) =
-        made.with_context(|| format!("model `{}` on `{name}`", args.model)).map_err(Failure::bad_input)?;
-    let host = engine::measure::host().map_err(Failure::bad_input)?;
+    let (executor, blocks, weight_bytes, kv_bytes) = made
+        .with_context(|| format!("model `{}` on `{name}`", args.model))
+        .map_err(Failure::bad_input)?;
+    let host = engine::floor::host().map_err(Failure::bad_input)?;
     Ok(Subject {
         executor,
         config,
-        pool: Pool {
-            block_size: BLOCK,
-            blocks,
-        },
+        reach: reach(blocks),
         machine: Machine {
             weight_bytes,
             kv_bytes,
@@ -104,7 +117,7 @@ fn make_on_cpu(kind: DeviceKind, weights: &Weights, gib: f64) -> Result<OnCpu, a
     let config = &weights.config;
     if kind == DeviceKind::Candle {
         let blocks = blocks(config, gib, 4.0);
-        let made = Candle::new(weights, Blocks(blocks), block_size())?;
+        let made = Candle::new(weights, Blocks(blocks + 1), block_size())?;
         return Ok((Box::new(made), blocks, 4.0, 4.0));
     }
     Err(anyhow!(
@@ -137,7 +150,10 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
         )));
     }
     // With random weights only the shape is needed: they are made on the device.
-    let shape = args.model.strip_prefix("random:").and_then(engine::model::preset);
+    let shape = args
+        .model
+        .strip_prefix("random:")
+        .and_then(engine::model::preset);
     let from_file = match shape {
         Some(_) => None,
         None => Some(weights(&args.model)?),
@@ -154,7 +170,7 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
     };
     let blocks = blocks(&config, gib, 2.0);
     let options = Options {
-        blocks,
+        blocks: blocks + 1,
         block_size: u32::try_from(BLOCK).expect("small"),
         invariant: false,
         graphs: true,
@@ -166,17 +182,16 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
     #[expect(clippy::cast_precision_loss, reason = "figures of a data sheet")]
     let machine = Machine {
         bytes_per_s: spec.map_or(0.0, |s| 1e9 * s.bandwidth_gb_per_s as f64),
-        flops: spec.and_then(|s| s.bf16_tflops).map_or(f64::INFINITY, |t| 1e12 * t as f64),
+        flops: spec
+            .and_then(|s| s.bf16_tflops)
+            .map_or(f64::INFINITY, |t| 1e12 * t as f64),
         weight_bytes: 2.0,
         kv_bytes: 2.0,
     };
     Ok(Subject {
         executor: Box::new(executor.map_err(Failure::bad_input)?),
         config,
-        pool: Pool {
-            block_size: BLOCK,
-            blocks,
-        },
+        reach: reach(blocks),
         machine,
         evidence: spec.map_or_else(String::new, |s| format!("data sheet of {}", s.name)),
         device,

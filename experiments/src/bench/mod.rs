@@ -5,14 +5,17 @@ mod device;
 mod numbers;
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use engine::ExecutorError;
-use engine::measure::{Step, Work, decode, median, offload, prefill};
+use engine::floor::{Work, offload};
+use engine::measure::{Point, Timed, measure};
 use serde::Serialize;
+use units::Tokens;
 
 use crate::cli::Format;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output;
 use args::{DeviceKind, EngineBenchArgs};
@@ -52,7 +55,7 @@ struct Plan {
     contexts: Vec<u64>,
     prompts: Vec<u64>,
     chunk: u64,
-    repeats: usize,
+    rounds: NonZeroU32,
 }
 
 impl Plan {
@@ -64,12 +67,30 @@ impl Plan {
         };
         Ok(Self {
             batches: pick("--batches", &args.batches, "1,8,32,128", "1,8,32")?,
-            contexts: pick("--contexts", &args.contexts, "512,2048,16384,65536", "512,2048")?,
-            prompts: pick("--prompts", &args.prompts, "512,2048,8192,32768", "512,2048")?,
+            contexts: pick(
+                "--contexts",
+                &args.contexts,
+                "512,2048,16384,65536",
+                "512,2048",
+            )?,
+            prompts: pick(
+                "--prompts",
+                &args.prompts,
+                "512,2048,8192,32768",
+                "512,2048",
+            )?,
             chunk: numbers::whole("--chunk", &args.chunk)?,
-            repeats: usize::try_from(numbers::whole("--repeats", &args.repeats)?).unwrap_or(1),
+            rounds: rounds(&args.repeats)?,
         })
     }
+}
+
+fn rounds(text: &str) -> Result<NonZeroU32, Failure> {
+    let n = numbers::whole("--repeats", text)?;
+    Ok(u32::try_from(n)
+        .ok()
+        .and_then(NonZeroU32::new)
+        .expect("1 to 2^24"))
 }
 
 /// `orrery engine bench`
@@ -79,13 +100,32 @@ impl Plan {
 pub fn command(args: &EngineBenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let plan = Plan::new(args)?;
     let mut subject = device::open(args)?;
-    let mut steps = Vec::new();
-    let rows = measure(&mut subject, &plan, &mut steps, interrupt)?;
+    let (cells, points) = plan.cells(&subject);
+    let rounds = plan.rounds;
+    let timed = measure(
+        &mut *subject.executor,
+        &subject.reach,
+        &points,
+        rounds,
+        |_| !interrupt.is_set(),
+    );
+    let timed = timed.map_err(failed)?;
+    if interrupt.is_set() {
+        return Err(Failure {
+            exit: Exit::Interrupted,
+            error: anyhow!("interrupted; nothing is printed or written"),
+        });
+    }
     if let Some(file) = &args.steps {
-        std::fs::write(file, log(&steps))
+        std::fs::write(file, log(&timed))
             .with_context(|| format!("cannot write `{}`", file.display()))
             .map_err(Failure::bad_input)?;
     }
+    let mut rows: Vec<Row> = cells
+        .iter()
+        .map(|cell| cell.row(&subject, &timed))
+        .collect();
+    rows.extend(offload_rows(&mut subject)?);
     let report = Report {
         model: args.model.clone(),
         device: subject.device,
@@ -106,95 +146,117 @@ pub fn command(args: &EngineBenchArgs, interrupt: &Interrupt) -> Result<(), Fail
 
 fn failed(error: ExecutorError) -> Failure {
     Failure {
-        exit: crate::failure::Exit::Partial,
+        exit: Exit::Partial,
         error: error.into(),
     }
 }
 
-fn measure(
-    subject: &mut Subject,
-    plan: &Plan,
-    steps: &mut Vec<Step>,
-    interrupt: &Interrupt,
-) -> Result<Vec<Row>, Failure> {
-    let mut rows = Vec::new();
-    for &batch in &plan.batches {
-        for &context in &plan.contexts {
-            interrupt.check()?;
-            let found = decode(&mut *subject.executor, subject.pool, batch, context, plan.repeats);
-            let found = found.map_err(failed)?;
-            rows.push(decode_row(subject, batch, context, found.as_deref()));
-            steps.extend(found.into_iter().flatten());
+/// A row of the table, and which points it is made of.
+struct Cell {
+    /// Rows that decode; none for a prompt.
+    batch: Option<u64>,
+    tokens: u64,
+    /// Places among the points; none where the pool does not hold them.
+    points: Option<std::ops::Range<usize>>,
+}
+
+impl Plan {
+    /// Cells, and the steps that they need.
+    fn cells(&self, subject: &Subject) -> (Vec<Cell>, Vec<Point>) {
+        let (mut cells, mut points) = (Vec::new(), Vec::new());
+        let mut add = |batch, tokens, rows: u64, steps: Vec<Point>| {
+            let each = subject.reach.block_size.to_hold(Tokens(tokens)).get();
+            let fits = rows.saturating_mul(each) <= subject.reach.usable_blocks.get();
+            let first = points.len();
+            if fits {
+                points.extend(steps);
+            }
+            cells.push(Cell {
+                batch,
+                tokens,
+                points: fits.then_some(first..points.len()),
+            });
+        };
+        for &batch in &self.batches {
+            for &context in &self.contexts {
+                let point = Point {
+                    decodes: batch,
+                    context: Tokens(context),
+                    ..Point::default()
+                };
+                add(Some(batch), context, batch, vec![point]);
+            }
         }
+        for &prompt in &self.prompts {
+            let chunks = (0..prompt).step_by(usize::try_from(self.chunk).unwrap_or(usize::MAX));
+            let steps = chunks.map(|prefix| Point {
+                prefix: Tokens(prefix),
+                new: Tokens(self.chunk.min(prompt - prefix)),
+                ..Point::default()
+            });
+            add(None, prompt, 1, steps.collect());
+        }
+        (cells, points)
     }
-    for &prompt in &plan.prompts {
-        interrupt.check()?;
-        let found = prefill(&mut *subject.executor, subject.pool, prompt, plan.chunk);
-        let found = found.map_err(failed)?;
-        rows.push(prefill_row(subject, prompt, found.as_deref()));
-        steps.extend(found.into_iter().flatten());
-    }
-    interrupt.check()?;
-    rows.extend(offload_rows(subject)?);
-    Ok(rows)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
-fn decode_row(subject: &Subject, batch: u64, context: u64, steps: Option<&[Step]>) -> Row {
-    let ms = steps.and_then(|s| median(s.iter().map(|s| s.ms).collect()));
-    let total = batch * context;
-    let work = Work::of(&subject.config, batch, batch, total as f64, total);
-    let floor = work.floor_ms(&subject.machine);
-    Row {
-        what: "decode",
-        batch: Some(batch),
-        tokens: context,
-        ms,
-        tokens_per_s: ms.map(|ms| 1e3 * batch as f64 / ms),
-        gb_per_s: None,
-        floor_ms: Some(floor),
-        share: ms.map(|ms| floor / ms),
+impl Cell {
+    fn row(&self, subject: &Subject, timed: &[Timed]) -> Row {
+        let steps = self.points.clone().map(|range| &timed[range]);
+        let ms = steps.map(|steps| steps.iter().map(ms).sum::<f64>());
+        let floor = steps.map(|steps| steps.iter().map(|s| floor(subject, &s.point)).sum::<f64>());
+        let tokens = self.batch.unwrap_or(self.tokens);
+        Row {
+            what: if self.batch.is_some() {
+                "decode"
+            } else {
+                "prefill"
+            },
+            batch: self.batch,
+            tokens: self.tokens,
+            ms,
+            tokens_per_s: ms.map(|ms| 1e3 * tokens as f64 / ms),
+            gb_per_s: None,
+            floor_ms: floor,
+            share: floor.zip(ms).map(|(floor, ms)| floor / ms),
+        }
     }
 }
 
+/// The middle time of a step.
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a step")]
+fn ms(timed: &Timed) -> f64 {
+    timed.median().as_nanos() as f64 / 1e6
+}
+
+/// Twice the pairs of tokens of a chunk, as a step log has it.
+fn pairs_twice(point: &Point) -> u64 {
+    point.new.get() * (2 * point.prefix.get() + point.new.get())
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
-fn prefill_row(subject: &Subject, prompt: u64, steps: Option<&[Step]>) -> Row {
-    let ms = steps.map(|s| s.iter().map(|s| s.ms).sum::<f64>());
-    // Every chunk reads the weights, and the KV before it, again.
-    let floor = steps.map(|steps| {
-        let mut before = 0;
-        let mut floor = 0.0;
-        for step in steps {
-            before += step.prefill_tokens;
-            let pairs = step.prefill_work as f64 / 2.0;
-            let work = Work::of(&subject.config, step.prefill_tokens, 1, pairs, before);
-            floor += work.floor_ms(&subject.machine);
-        }
-        floor
-    });
-    Row {
-        what: "prefill",
-        batch: None,
-        tokens: prompt,
-        ms,
-        tokens_per_s: ms.map(|ms| 1e3 * prompt as f64 / ms),
-        gb_per_s: None,
-        floor_ms: floor,
-        share: floor.zip(ms).map(|(floor, ms)| floor / ms),
-    }
+fn floor(subject: &Subject, point: &Point) -> f64 {
+    let rows = point.decodes + u64::from(point.new > Tokens::ZERO);
+    let tokens = point.decodes + point.new.get();
+    let decoding = point.decodes * point.context.get();
+    let pairs = decoding as f64 + pairs_twice(point) as f64 / 2.0;
+    let context = decoding + point.prefix.get() + point.new.get();
+    Work::of(&subject.config, tokens, rows, pairs, context).floor_ms(&subject.machine)
 }
 
 /// Copies of as many blocks as 256 MiB hold, or the pool.
 #[expect(clippy::cast_precision_loss, reason = "bytes of a copy")]
 fn offload_rows(subject: &mut Subject) -> Result<[Row; 2], Failure> {
     let each = subject.executor.block_bytes().get();
-    let blocks = ((256 << 20) / each).clamp(1, subject.pool.blocks);
+    let usable = subject.reach.usable_blocks.get();
+    let blocks = ((256 << 20) / each).clamp(1, usable);
     let count = u32::try_from(blocks).expect("256 MiB hold fewer");
     let times = offload(&mut *subject.executor, count).map_err(failed)?;
     let row = |what, ms: f64| Row {
         what,
         batch: None,
-        tokens: blocks * subject.pool.block_size,
+        tokens: blocks * subject.reach.block_size.tokens().get(),
         ms: Some(ms),
         tokens_per_s: None,
         gb_per_s: Some((blocks * each) as f64 / ms / 1e6),
@@ -204,14 +266,18 @@ fn offload_rows(subject: &mut Subject) -> Result<[Row; 2], Failure> {
     Ok([row("to_host", times[0]), row("to_device", times[1])])
 }
 
-/// The steps as `orrery calibrate` reads them.
-fn log(steps: &[Step]) -> String {
+/// The steps as `orrery calibrate` reads them, the middle time of each.
+fn log(timed: &[Timed]) -> String {
     let mut text = String::from("decodes,decode_context,prefill_tokens,prefill_work,ms\n");
-    for s in steps {
+    for t in timed {
         let _ = writeln!(
             text,
             "{},{},{},{},{}",
-            s.decodes, s.decode_context, s.prefill_tokens, s.prefill_work, s.ms
+            t.point.decodes,
+            t.point.decodes * t.point.context.get(),
+            t.point.new.get(),
+            pairs_twice(&t.point),
+            ms(t)
         );
     }
     text
@@ -229,7 +295,8 @@ fn table(report: &Report) -> String {
             row.what.to_owned(),
             row.batch.map_or_else(String::new, |b| b.to_string()),
             row.tokens.to_string(),
-            row.ms.map_or_else(|| "does not fit".into(), |ms| format!("{ms:.3}")),
+            row.ms
+                .map_or_else(|| "does not fit".into(), |ms| format!("{ms:.3}")),
             number(row.tokens_per_s, 0),
             number(row.gb_per_s, 2),
             number(row.floor_ms, 3),
@@ -257,20 +324,25 @@ fn csv(report: &Report) -> Result<String, anyhow::Error> {
 
 #[cfg(test)]
 mod tests {
+    use units::Nanos;
+
     use super::*;
 
     #[test]
     fn the_log_has_the_columns_that_calibrate_wants() {
-        let step = Step {
-            decodes: 2,
-            decode_context: 300,
-            prefill_tokens: 0,
-            prefill_work: 0,
-            ms: 5.5,
+        let timed = Timed {
+            point: Point {
+                decodes: 2,
+                context: Tokens(150),
+                prefix: Tokens(30),
+                new: Tokens(10),
+            },
+            times: [1_000_000, 5_500_000, 6_000_000].map(Nanos::new).to_vec(),
+            cpu: vec![Nanos::new(1)],
         };
         assert_eq!(
-            log(&[step]),
-            "decodes,decode_context,prefill_tokens,prefill_work,ms\n2,300,0,0,5.5\n"
+            log(&[timed]),
+            "decodes,decode_context,prefill_tokens,prefill_work,ms\n2,300,10,700,5.5\n"
         );
     }
 }

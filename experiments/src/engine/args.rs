@@ -21,6 +21,8 @@ pub struct EngineArgs {
 pub enum EngineCommand {
     /// Replay a workload under policies on a real model, in real time.
     Run(Box<EngineRunArgs>),
+    /// Time steps and copies of a device, and hold them against what the hardware allows.
+    Bench(Box<crate::bench::args::EngineBenchArgs>),
 }
 
 /// What computes.
