@@ -35,6 +35,17 @@ pub enum DeviceKind {
     Cuda,
 }
 
+/// How the `cpu` executor holds weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ModeKind {
+    /// 32-bit floats.
+    F32,
+    /// Brain floats.
+    Bf16,
+    /// Bytes with a scale for every 64.
+    Int8,
+}
+
 /// Flags of `orrery engine bench`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES, args_override_self = true)]
@@ -46,6 +57,14 @@ pub struct EngineBenchArgs {
     /// What computes.
     #[arg(long, default_value = "cpu")]
     pub device: DeviceKind,
+
+    /// How `cpu` holds weights; its KV is brain floats.
+    #[arg(long, default_value = "int8")]
+    pub mode: ModeKind,
+
+    /// Threads of `cpu`. [default: one less than there are cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<String>,
 
     /// Rows that decode together, separated by commas. [default: 1,8,32; on a GPU 1,8,32,128]
     #[arg(long, value_name = "N,...")]

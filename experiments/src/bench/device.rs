@@ -1,6 +1,7 @@
 //! The executor that is measured, and the machine that it is held against.
 
 use anyhow::{Context as _, anyhow};
+use engine::cpu::{CpuExecutor, CpuOptions, Mode};
 use engine::floor::Machine;
 use engine::measure::Reach;
 use engine::model::{ModelConfig, Weights};
@@ -8,7 +9,7 @@ use engine::reference::Candle;
 use engine::{Executor, fetch};
 use units::{BlockSize, Blocks, Tokens};
 
-use super::args::{DeviceKind, EngineBenchArgs};
+use super::args::{DeviceKind, EngineBenchArgs, ModeKind};
 use super::numbers;
 use crate::failure::Failure;
 
@@ -91,7 +92,7 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
     let gib = numbers::positive("--kv-gib", args.kv_gib.as_deref().unwrap_or("1"))?;
     let weights = weights(&args.model)?;
     let config = weights.config.clone();
-    let made = make_on_cpu(args.device, &weights, gib);
+    let made = make_on_cpu(args, &weights, gib);
     let (executor, blocks, weight_bytes, kv_bytes) = made
         .with_context(|| format!("model `{}` on `{name}`", args.model))
         .map_err(Failure::bad_input)?;
@@ -113,16 +114,34 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
 /// An executor, its blocks, and the bytes of a weight and of a value of KV.
 type OnCpu = (Box<dyn Executor>, u64, f64, f64);
 
-fn make_on_cpu(kind: DeviceKind, weights: &Weights, gib: f64) -> Result<OnCpu, anyhow::Error> {
+fn make_on_cpu(
+    args: &EngineBenchArgs,
+    weights: &Weights,
+    gib: f64,
+) -> Result<OnCpu, anyhow::Error> {
     let config = &weights.config;
-    if kind == DeviceKind::Candle {
+    if args.device == DeviceKind::Candle {
         let blocks = blocks(config, gib, 4.0);
         let made = Candle::new(weights, Blocks(blocks + 1), block_size())?;
         return Ok((Box::new(made), blocks, 4.0, 4.0));
     }
-    Err(anyhow!(
-        "this program has no executor `cpu` yet\nhint: `--device candle`"
-    ))
+    let (mode, weight_bytes) = match args.mode {
+        ModeKind::F32 => (Mode::F32, 4.0),
+        ModeKind::Bf16 => (Mode::Bf16, 2.0),
+        // A byte, and a scale of four for every 64.
+        ModeKind::Int8 => (Mode::Int8, 1.0625),
+    };
+    let threads = args.threads.as_deref();
+    let threads = threads.map(|text| numbers::whole("--threads", text));
+    let threads = threads.transpose().map_err(|failure| failure.error)?;
+    let options = CpuOptions {
+        mode,
+        threads: threads.map(usize::try_from).transpose()?,
+        ..CpuOptions::fast()
+    };
+    let blocks = blocks(config, gib, 2.0);
+    let executor = CpuExecutor::new(weights, options, Blocks(blocks + 1), block_size())?;
+    Ok((Box::new(executor), blocks, weight_bytes, 2.0))
 }
 
 #[cfg(not(feature = "cuda"))]
