@@ -59,18 +59,21 @@ impl Index {
 
     /// The blocks that hold them.
     pub(crate) fn blocks(&self, lineage: u64, from: u64, to: u64) -> impl Iterator<Item = u32> {
-        let column = self.by_lineage.get(&lineage);
-        let column = column.map(|&index| &self.columns[index as usize]);
-        (from..to).map_while(move |depth| column?.get(depth))
+        let column = self.column(lineage).filter(|column| column.first <= from);
+        let part = column.map_or(&[][..], |column| column.part(from, to));
+        part.iter().copied().take_while(|&block| block != NONE)
     }
 
     /// Those of the lineage's contents from depth `from` up to depth `to` that are there, gaps or not.
     pub(crate) fn some(&self, lineage: u64, from: u64, to: u64) -> impl Iterator<Item = u32> {
-        let column = self.by_lineage.get(&lineage);
-        let part = column.map_or(&[][..], |&index| {
-            self.columns[index as usize].part(from, to)
-        });
-        part.iter().copied().filter(|&b| b != NONE)
+        let column = self.column(lineage);
+        let part = column.map_or(&[][..], |column| column.part(from, to));
+        part.iter().copied().filter(|&block| block != NONE)
+    }
+
+    fn column(&self, lineage: u64) -> Option<&Column> {
+        let index = self.by_lineage.get(&lineage)?;
+        Some(&self.columns[*index as usize])
     }
 
     /// Enters a block under the content of this depth if nobody holds that yet, else says who does.
@@ -193,7 +196,7 @@ impl Column {
             let place = usize::try_from(depth.saturating_sub(self.first));
             place.map_or(self.oldest.len(), |place| place.min(self.oldest.len()))
         };
-        &self.oldest[place(from)..place(to)]
+        &self.oldest[place(from)..place(to.max(from))]
     }
 
     /// The entry of that depth, made if it is not there.

@@ -10,6 +10,7 @@
 //! was cached there; a released block goes to the back, so callers release a turn's blocks tail
 //! first and deeper blocks are lost first; content computed twice keeps both copies, the older hits.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 use units::{BlockId, Blocks};
@@ -99,6 +100,9 @@ pub(crate) struct Pool {
     evicted: u64,
     /// Columns and depths of the last copies that allocations took, until somebody asks.
     lost: Vec<(u32, u32)>,
+    /// What was counted last of a shared opening: lineage, depths and sum. Everybody who waits for it asks
+    /// when it changes; `None` since the last change of a holder or of content.
+    counted: Cell<Option<([u64; 3], u64)>>,
 }
 
 impl Pool {
@@ -124,6 +128,7 @@ impl Pool {
             copies: Copies::new(n),
             evicted: 0,
             lost: Vec::new(),
+            counted: Cell::new(None),
         }
     }
 
@@ -159,6 +164,7 @@ impl Pool {
     /// If fewer are free.
     pub(crate) fn allocate(&mut self, count: Blocks, into: &mut Vec<BlockId>) {
         assert!(count <= self.free(), "room was made before");
+        self.counted.set(None);
         self.free -= count.get();
         let mut left = count.get();
         let mut seen = 0;
@@ -232,6 +238,7 @@ impl Pool {
 
     /// One more holder for a block (a hit). A free block leaves the free list.
     pub(crate) fn hold(&mut self, id: BlockId) {
+        self.counted.set(None);
         let refs = self.blocks[id.0 as usize].refs;
         if refs == 0 {
             self.free -= 1;
@@ -244,6 +251,7 @@ impl Pool {
     /// One holder fewer for each block, last first; at none a block goes to the back of the free list,
     /// content kept.
     pub(crate) fn release(&mut self, ids: &[BlockId]) {
+        self.counted.set(None);
         if self.queue.len() + ids.len() > 2 * self.blocks.len() {
             let blocks = &self.blocks;
             self.queue
@@ -332,8 +340,16 @@ impl Pool {
     /// How many blocks that hold a lineage's contents from depth `from` up to depth `to` somebody holds,
     /// counted over the oldest copies.
     pub(crate) fn cached_held(&self, lineage: u64, from: u64, to: u64) -> u64 {
+        let asked = [lineage, from, to];
+        if let Some((known, sum)) = self.counted.get()
+            && known == asked
+        {
+            return sum;
+        }
         let held = |&id: &u32| self.blocks[id as usize].refs > 0;
-        self.cache.some(lineage, from, to).filter(held).count() as u64
+        let sum = self.cache.some(lineage, from, to).filter(held).count() as u64;
+        self.counted.set(Some((asked, sum)));
+        sum
     }
 
     /// Makes held blocks hittable under the content of a lineage from depth `from` on, a block a depth.
@@ -345,6 +361,7 @@ impl Pool {
         owner: Owner,
         found: &mut Vec<Ident>,
     ) {
+        self.counted.set(None);
         let column = self.cache.column_of(Ident::new(lineage, from), owner);
         let mut ids = ids;
         let mut depth = from;
@@ -391,6 +408,7 @@ impl Pool {
     /// Forgets the content of a block (it was never computed).
     /// Returns what was lost if no copy is left.
     pub(crate) fn uncache(&mut self, id: BlockId) -> Option<Lost> {
+        self.counted.set(None);
         let block = &self.blocks[id.0 as usize];
         let (column, depth) = (block.column, block.depth());
         if column == NONE {

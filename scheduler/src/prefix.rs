@@ -80,19 +80,19 @@ impl Scheduler {
         )
     }
 
-    /// Waiting turns whose openings name the group of this content and whose hit is such, in order.
+    /// Waiting turns whose openings name the group of this content and whose hit is such. In no order that
+    /// means anything: what befalls one is nothing to another.
     fn waiting_for(&self, ident: Ident, hit: impl Fn(Blocks) -> bool) -> Vec<u32> {
-        let members = self.members.of(ident.lineage());
         let waits = |slot: &u32| {
             let s = &self.sessions[*slot];
-            hit(s.hit) && self.waiting.contains(s.rank, s.id)
+            let waits = s.state == State::Waiting && hit(s.hit);
+            debug_assert!(
+                !waits || self.waiting.contains(s.rank, s.id),
+                "a waiting turn is in the order"
+            );
+            waits
         };
-        let mut slots: Vec<u32> = members.filter(waits).collect();
-        slots.sort_unstable_by_key(|&slot| {
-            let s = &self.sessions[slot];
-            (s.rank.key, s.id)
-        });
-        slots
+        self.members.of(ident.lineage()).filter(waits).collect()
     }
 
     /// The last copy of some content is gone: whoever waits for it will compute it again.

@@ -34,7 +34,7 @@ impl Waiting {
         }
     }
 
-    /// Whether a turn waits under this rank.
+    /// Whether a turn waits under this rank; for debug builds.
     pub(crate) fn contains(&self, rank: Rank, session: SessionId) -> bool {
         self.order.contains_key(&(rank.key, session))
     }

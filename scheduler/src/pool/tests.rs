@@ -115,6 +115,10 @@ proptest! {
                         }
                     }
                     prop_assert_eq!(lost_of(&mut pool), gone);
+                    // Something to remember between the two.
+                    let there = (2..15).filter_map(|d| slow.lookup(2, d));
+                    let held = there.filter(|&b| slow.refs[b as usize] > 0).count() as u64;
+                    prop_assert_eq!(pool.cached_held(2, 2, 15), held);
                     let fill = fill.min(count);
                     let mut fresh = Vec::new();
                     for (&id, depth) in ids[..fill].iter().zip(from..) {
@@ -162,14 +166,18 @@ proptest! {
             }
             prop_assert_eq!(pool.free().get(), slow.free.len() as u64);
             prop_assert_eq!(pool.evicted(), slow.evicted);
-            for lineage in 0..3 {
+            // First the one that was asked last.
+            for lineage in (0..3).rev().chain(0..3) {
                 let oldest = |depth| slow.lookup(lineage, depth);
                 for depth in 0..24 {
                     let found = pool.lookup(Ident::new(lineage, depth));
                     prop_assert_eq!(found.map(|id| id.0), oldest(depth));
                 }
                 let held = (2..15).filter_map(oldest).filter(|&b| slow.refs[b as usize] > 0);
-                prop_assert_eq!(pool.cached_held(lineage, 2, 15), held.count() as u64);
+                let held = held.count() as u64;
+                prop_assert_eq!(pool.cached_held(lineage, 2, 15), held);
+                // What was asked last is remembered, and forgotten when it can have changed.
+                prop_assert_eq!(pool.cached_held(lineage, 2, 15), held);
             }
             let all = holders.iter().flatten().copied();
             prop_assert_eq!(pool.check(all), Ok(()));
