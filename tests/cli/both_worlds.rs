@@ -182,6 +182,13 @@ fn what_no_engine_can_be_is_refused() {
             refused.stderr
         );
     }
+    // What only a recording needs is not silently ignored.
+    let ignored = run(
+        at.path(),
+        &["validate", "--engine", "--set", "engine.kv_blocks=10"],
+    );
+    assert_eq!(ignored.code, Some(2), "{}", ignored.stderr);
+    assert!(ignored.stderr.contains("--set"), "{}", ignored.stderr);
     // Without either there is nothing to compare with.
     let nothing = run(at.path(), &["validate"]);
     assert_eq!(nothing.code, Some(2), "{}", nothing.stderr);

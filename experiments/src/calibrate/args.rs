@@ -37,16 +37,8 @@ pub struct CalibrateArgs {
     pub log: Option<PathBuf>,
 
     /// Time the engine of this program instead of reading a log.
-    #[arg(long, conflicts_with_all = ["log", "config", "cost"])]
+    #[arg(long, conflicts_with_all = ["log", "config", "cost", "set"])]
     pub engine: bool,
-
-    /// The engine of --engine.
-    #[command(flatten, next_help_heading = "With --engine")]
-    pub engine_args: BenchArgs,
-
-    /// With --engine: where the timed steps go, as a step log.
-    #[arg(long, value_name = "FILE", requires = "engine")]
-    pub steps_out: Option<PathBuf>,
 
     /// The engine's configuration, JSON; for a request log.
     #[arg(long, value_name = "FILE")]
@@ -71,4 +63,12 @@ pub struct CalibrateArgs {
     /// Override a setting of `orrery run --help`; may be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+
+    /// With --engine: where the timed steps go, as a step log.
+    #[arg(long, value_name = "FILE", requires = "engine")]
+    pub steps_out: Option<PathBuf>,
+
+    /// The engine of --engine.
+    #[command(flatten, next_help_heading = "With --engine")]
+    pub engine_args: BenchArgs,
 }

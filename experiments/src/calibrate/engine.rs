@@ -21,6 +21,7 @@ const MACHINE: &str = "this-machine";
 
 /// Times the grid and fits it.
 pub(super) fn from_engine(args: &CalibrateArgs, interrupt: &Interrupt) -> Result<String, Failure> {
+    let folds = super::folds(args)?;
     let specs = args.costs.hardware_file.as_deref().unwrap_or_default();
     let catalog = cost::catalog(specs)?;
     let gpu = args
@@ -31,7 +32,7 @@ pub(super) fn from_engine(args: &CalibrateArgs, interrupt: &Interrupt) -> Result
     let model = args.model.as_deref().map(|m| catalog.model(m)).transpose();
     let model = model.map_err(Failure::bad_input)?;
     let mut bench = Bench::open(args.engine_args.checked()?)?;
-    let fitted = calibration::steps(&mut bench, interrupt)?;
+    let fitted = calibration::steps(&mut bench, folds, interrupt)?;
     if let Some(file) = &args.steps_out {
         std::fs::write(file, calibration::step_log(&fitted.timed))
             .with_context(|| format!("cannot write `{}`", file.display()))

@@ -46,16 +46,14 @@ pub struct ValidateArgs {
     pub real: Option<PathBuf>,
 
     /// Compare with the engine of this program instead of a recording.
-    #[arg(long, conflicts_with_all = ["real", "prompts", "config", "profile", "cost", "gpu", "model"])]
+    #[arg(
+        long,
+        conflicts_with_all = [
+            "real", "prompts", "config", "profile", "cost", "hardware_file", "gpu", "model", "set", "svg",
+            "series",
+        ]
+    )]
     pub engine: bool,
-
-    /// The engine of --engine.
-    #[command(flatten, next_help_heading = "With --engine")]
-    pub engine_args: BenchArgs,
-
-    /// What it is offered.
-    #[command(flatten, next_help_heading = "With --engine")]
-    pub load: LoadArgs,
 
     /// The prompts' tokens, JSON lines in the order of the log with `input_tok_ids`: openings that prompts
     /// share are then found in the cache, as the engine found them.
@@ -103,4 +101,12 @@ pub struct ValidateArgs {
     /// How results are printed.
     #[command(flatten)]
     pub shown: FormatArgs,
+
+    /// The engine of --engine.
+    #[command(flatten, next_help_heading = "With --engine")]
+    pub engine_args: BenchArgs,
+
+    /// What it is offered.
+    #[command(flatten, next_help_heading = "With --engine")]
+    pub load: LoadArgs,
 }

@@ -22,7 +22,7 @@ use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::note;
 
-/// Folds of the cross-validation.
+/// Folds of the cross-validation of a study.
 pub const FOLDS: usize = 5;
 /// CPU time of a tool call that shows what a process costs.
 const PROBE: Nanos = Nanos::from_millis(20);
@@ -109,11 +109,11 @@ pub struct Fitted {
     pub fit: StepFit,
 }
 
-/// Times the grid on the engine and fits the closed forms.
+/// Times the grid on the engine and fits the closed forms, checked across so many folds.
 ///
 /// # Errors
 /// A step that failed, an interruption, or a grid too small to fit.
-pub fn steps(bench: &mut Bench, interrupt: &Interrupt) -> Result<Fitted, Failure> {
+pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<Fitted, Failure> {
     let engine = &bench.engine;
     let reach = Reach {
         block_size: engine.block_size,
@@ -139,7 +139,7 @@ pub fn steps(bench: &mut Bench, interrupt: &Interrupt) -> Result<Fitted, Failure
         return Err(interrupted());
     }
     let steps: Vec<MeasuredStep> = timed.iter().map(measured).collect();
-    let fit = fit_steps(&steps, bench.active_share, FOLDS).map_err(Failure::bad_input)?;
+    let fit = fit_steps(&steps, bench.active_share, folds).map_err(Failure::bad_input)?;
     Ok(Fitted { timed, fit })
 }
 

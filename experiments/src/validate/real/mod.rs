@@ -221,7 +221,7 @@ impl Study {
             return Ok(kept);
         }
         let (computing, waiting) = calibration::tool_starts(&self.engine.cores.tools)?;
-        let fitted = calibration::steps(bench, interrupt)?;
+        let fitted = calibration::steps(bench, calibration::FOLDS, interrupt)?;
         self.folder
             .write("steps.csv", &calibration::step_log(&fitted.timed))?;
         let calibration = Calibration {
