@@ -25,4 +25,4 @@ if [[ -z $library ]]; then
 fi
 cd "$root"
 LD_LIBRARY_PATH=$(dirname "$library")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} \
-    cargo test --locked -p engine --features cuda --test nvrtc "$@"
+    cargo test --locked --workspace --features cuda --test nvrtc "$@"
