@@ -32,6 +32,8 @@ pub enum ExecutorKind {
     Cpu,
     /// The reference: slow and simple, 32-bit floats.
     Candle,
+    /// A GPU, where the program is built with the feature `cuda`; without one, `cpu` with a warning.
+    Cuda,
 }
 
 const RUN_EXAMPLES: &str = "\

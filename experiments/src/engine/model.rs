@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::Context;
+#[cfg(not(feature = "cuda"))]
+use anyhow::anyhow;
 use engine::Executor;
 use engine::cpu::{CpuExecutor, CpuOptions};
 use engine::model::{ModelConfig, Weights};
@@ -12,6 +14,7 @@ use units::{BlockSize, Blocks};
 
 use super::args::ExecutorKind;
 use crate::failure::Failure;
+use crate::output::note;
 
 /// A model that is read and not yet on an executor.
 #[derive(Debug)]
@@ -67,6 +70,15 @@ impl Model {
     ) -> Result<Box<dyn Executor>, Failure> {
         let cannot = || format!("model `{}` cannot run on this executor", self.name);
         Ok(match kind {
+            ExecutorKind::Cuda => match self.on_gpu(size, blocks) {
+                Ok(executor) => executor,
+                Err(why) => {
+                    // The manifest names the executor that ran, so no result looks like a GPU's.
+                    let line = format!("warning: no GPU ({why:#}); `cpu` computes instead");
+                    note(false, &line);
+                    return self.executor(ExecutorKind::Cpu, threads, size, blocks);
+                }
+            },
             ExecutorKind::Cpu => {
                 let options = CpuOptions {
                     threads: Some(threads.get()),
@@ -81,5 +93,26 @@ impl Model {
                 Box::new(made.with_context(cannot).map_err(Failure::bad_input)?)
             }
         })
+    }
+    #[cfg(not(feature = "cuda"))]
+    #[expect(clippy::unused_self, reason = "it is used where there is a GPU")]
+    fn on_gpu(&self, _: BlockSize, _: Blocks) -> anyhow::Result<Box<dyn Executor>> {
+        Err(anyhow!(
+            "this program is built without it: cargo build --release --features cuda"
+        ))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_gpu(&self, size: BlockSize, blocks: Blocks) -> anyhow::Result<Box<dyn Executor>> {
+        use engine::cuda::{CudaExecutor, Options, gpu::Gpu, nvrtc};
+
+        let gpu = Gpu::open(0, &nvrtc::folder())?;
+        let options = Options {
+            blocks: blocks.get(),
+            block_size: u32::try_from(size.tokens().get())?,
+            invariant: false,
+            graphs: true,
+        };
+        Ok(Box::new(CudaExecutor::new(gpu, &self.weights, options)?))
     }
 }
