@@ -37,6 +37,11 @@ fn a_model_answers_and_the_executors_agree() {
         "json",
     ];
     let slow = succeed(at.path(), &[&args[..], &[QUESTION]].concat()).json();
+    assert_eq!(
+        slow["text"].as_str().map(str::trim),
+        Some(fast.stdout.trim()),
+        "in 32-bit floats both say the same"
+    );
     assert!(
         slow["text"].as_str().expect("text").contains("Paris"),
         "{slow}"

@@ -42,7 +42,7 @@ pub enum ModeKind {
     F32,
     /// Brain floats.
     Bf16,
-    /// Bytes with a scale for every 64.
+    /// Bytes, with a scale and a least weight for every 32.
     Int8,
 }
 

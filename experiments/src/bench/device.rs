@@ -134,8 +134,8 @@ fn make_on_cpu(
     let (mode, weight_bytes) = match args.mode {
         ModeKind::F32 => (Mode::F32, 4.0),
         ModeKind::Bf16 => (Mode::Bf16, 2.0),
-        // A byte, and a scale of four for every 64.
-        ModeKind::Int8 => (Mode::Int8, 1.0625),
+        // A byte, and a scale and a least of two each for every 32.
+        ModeKind::Int8 => (Mode::Int8, 1.125),
     };
     let threads = args.threads.as_deref();
     let threads = threads.map(|text| numbers::whole("--threads", text));

@@ -68,6 +68,21 @@ impl Model {
         size: BlockSize,
         blocks: Blocks,
     ) -> Result<Box<dyn Executor>, Failure> {
+        self.executor_in(kind, CpuOptions::fast(), threads, size, blocks)
+    }
+
+    /// The same, and how exactly `cpu` computes.
+    ///
+    /// # Errors
+    /// As [`Model::executor`].
+    pub fn executor_in(
+        &self,
+        kind: ExecutorKind,
+        cpu: CpuOptions,
+        threads: NonZeroUsize,
+        size: BlockSize,
+        blocks: Blocks,
+    ) -> Result<Box<dyn Executor>, Failure> {
         let cannot = || format!("model `{}` cannot run on this executor", self.name);
         Ok(match kind {
             ExecutorKind::Cuda => match self.on_gpu(size, blocks) {
@@ -76,13 +91,13 @@ impl Model {
                     // The manifest names the executor that ran, so no result looks like a GPU's.
                     let line = format!("warning: no GPU ({why:#}); `cpu` computes instead");
                     note(false, &line);
-                    return self.executor(ExecutorKind::Cpu, threads, size, blocks);
+                    return self.executor_in(ExecutorKind::Cpu, cpu, threads, size, blocks);
                 }
             },
             ExecutorKind::Cpu => {
                 let options = CpuOptions {
                     threads: Some(threads.get()),
-                    ..CpuOptions::fast()
+                    ..cpu
                 };
                 let made = CpuExecutor::new(&self.weights, options, blocks, size);
                 Box::new(made.with_context(cannot).map_err(Failure::bad_input)?)

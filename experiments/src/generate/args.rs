@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
+use crate::bench::args::ModeKind;
 use crate::engine::args::ExecutorKind;
 
 const EXAMPLES: &str = "\
@@ -78,6 +79,11 @@ pub struct GenerateArgs {
     /// What computes.
     #[arg(long, default_value = "cpu")]
     pub executor: ExecutorKind,
+
+    /// How `cpu` holds weights: f32 answers as the reference does, bf16 and int8 are faster and may turn
+    /// a close decision.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub mode: ModeKind,
 
     /// Threads of the executor. [default: all cores]
     #[arg(long, value_name = "N")]

@@ -9,6 +9,7 @@ use std::io::{IsTerminal as _, Read as _, stdin};
 use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, anyhow};
+use engine::cpu::{CpuOptions, Mode};
 use engine::text::{
     GenerateError, Generated, Message, Prompt, Sampler, Sampling, Stop, Text, generate,
 };
@@ -17,6 +18,7 @@ use scheduler::Config;
 use serde_json::json;
 use units::{Blocks, Nanos, Tokens};
 
+use crate::bench::args::ModeKind;
 use crate::engine::model::Model;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
@@ -66,7 +68,9 @@ pub fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), Failure
     let threads = threads
         .or_else(|| std::thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
-    let mut executor = model.executor(args.executor, threads, config.block_size, Blocks(blocks))?;
+    let (size, blocks) = (config.block_size, Blocks(blocks));
+    let mut executor =
+        model.executor_in(args.executor, precision(args.mode), threads, size, blocks)?;
     let policy = PolicySpec::preset("fcfs").and_then(|p| p.build());
     let prompt = Prompt {
         tokens,
@@ -96,6 +100,18 @@ pub fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), Failure
     }
     let made = made.map_err(refused)?;
     finish(args, &text, &prompt, &made, executor.name())
+}
+
+/// KV is as exact as the weights: what a text says should not turn on a rounded key.
+fn precision(mode: ModeKind) -> CpuOptions {
+    match mode {
+        ModeKind::F32 => CpuOptions::exact(),
+        ModeKind::Bf16 => CpuOptions {
+            mode: Mode::Bf16,
+            ..CpuOptions::fast()
+        },
+        ModeKind::Int8 => CpuOptions::fast(),
+    }
 }
 
 fn sampling(args: &GenerateArgs) -> Result<Sampling, Failure> {
