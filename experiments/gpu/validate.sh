@@ -61,6 +61,11 @@ fi
 if [[ -x $bin/kernels-gpu ]]; then
     stage kernels 90 "$bin/kernels-gpu" --nocapture
 fi
+# Leaks, reads of what nobody wrote, races: where the tool is.
+if [[ -x $bin/kernels-gpu ]] && command -v compute-sanitizer >/dev/null; then
+    stage memcheck 40 compute-sanitizer --leak-check full --error-exitcode 1 "$bin/kernels-gpu" dense::
+    stage racecheck 40 compute-sanitizer --tool racecheck --error-exitcode 1 "$bin/kernels-gpu" dense::
+fi
 # Times against floors, and a log of steps for `orrery calibrate`.
 stage bench 120 "$bin/orrery" engine bench --device cuda --model "$model" --repeats 3 \
     --steps "$out/steps.csv" --format json
