@@ -52,22 +52,22 @@ stage() { # NAME SECONDS COMMAND...
 # What is there, before anything is compiled.
 stage doctor 20 "$bin/orrery" doctor --format json
 # Libraries, NVRTC, cuBLASLt and graph capture at their smallest: one short step of a tiny shape.
-stage smoke 50 "$bin/orrery" engine bench --device cuda --model random:8m --batches 1,2 --contexts 64 \
+stage smoke 45 "$bin/orrery" engine bench --device cuda --model random:8m --batches 1,2 --contexts 64 \
     --prompts 64 --repeats 2 --kv-gib 1 --format json
 # Every kernel against the formulas, whole steps against the reference.
 if [[ -x $bin/kernels-nvrtc ]]; then
-    stage nvrtc 30 "$bin/kernels-nvrtc" --nocapture
+    stage nvrtc 25 "$bin/kernels-nvrtc" --nocapture
 fi
 if [[ -x $bin/kernels-gpu ]]; then
-    stage kernels 90 "$bin/kernels-gpu" --nocapture
+    stage kernels 75 "$bin/kernels-gpu" --nocapture
 fi
 # Leaks, reads of what nobody wrote, races: where the tool is.
 if [[ -x $bin/kernels-gpu ]] && command -v compute-sanitizer >/dev/null; then
-    stage memcheck 40 compute-sanitizer --leak-check full --error-exitcode 1 "$bin/kernels-gpu" dense::
-    stage racecheck 40 compute-sanitizer --tool racecheck --error-exitcode 1 "$bin/kernels-gpu" dense::
+    stage memcheck 20 compute-sanitizer --leak-check full --error-exitcode 1 "$bin/kernels-gpu" dense::
+    stage racecheck 20 compute-sanitizer --tool racecheck --error-exitcode 1 "$bin/kernels-gpu" dense::
 fi
 # Times against floors, and a log of steps for `orrery calibrate`.
-stage bench 120 "$bin/orrery" engine bench --device cuda --model "$model" --repeats 3 \
+stage bench 110 "$bin/orrery" engine bench --device cuda --model "$model" --repeats 3 \
     --steps "$out/steps.csv" --format json
 stage bench-moe 40 "$bin/orrery" engine bench --device cuda --model random:qwen3-30b-a3b --repeats 3 \
     --batches 1,32 --contexts 2048 --prompts 8192 --kv-gib 20 --format json
@@ -77,7 +77,7 @@ for workload in ilr-1 ilr-3; do
     "$bin/orrery" trace generate "$workload" --sessions 12 --seed 1 -o "$out/$workload-whole.jsonl" 2>/dev/null &&
         "$bin/orrery" trace scale "$out/$workload-whole.jsonl" --time 0.05 --length 0.02 \
             -o "$out/$workload.jsonl" 2>/dev/null
-    stage "validate-$workload" 65 "$bin/orrery" validate --engine --executor cuda --weights random:28m \
+    stage "validate-$workload" 60 "$bin/orrery" validate --engine --executor cuda --weights random:28m \
         --workload "$out/$workload.jsonl" --policy fcfs,continuum-dy,autellix,infercept,mars --sessions 12 \
         --loads 2 --repeats 1 --rounds 2 --out "$out/validate-$workload/runs" --format json
 done
