@@ -79,6 +79,7 @@ for workload in ilr-1 ilr-3; do
             -o "$out/$workload.jsonl" 2>/dev/null
     stage "validate-$workload" 60 "$bin/orrery" validate --engine --executor cuda --weights random:28m \
         --workload "$out/$workload.jsonl" --policy fcfs,continuum-dy,autellix,infercept,mars --sessions 12 \
-        --loads 2 --repeats 1 --rounds 2 --out "$out/validate-$workload/runs" --format json
+        --loads 2 --repeats 1 --rounds 2 --context 4096 --kv-tokens 8192 --format json \
+        --out "$out/validate-$workload/runs"
 done
 exit "$failed"
