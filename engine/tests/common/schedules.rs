@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::{Batch, Copy, Executor, Row, Transcripts, Way};
 use rand_core::Rng;
 use rand_pcg::Pcg64Mcg;
-use scheduler::policy::Policy;
 use scheduler::{
     Arrival, Config, Direction, Event, Info, Offload, Phase, PrefillCost, Scheduler, StepOutcome,
     Then, ToolClass, TurnRequest, Unpin,
@@ -189,21 +188,12 @@ fn session(draw: &mut Draw, stem: u64, branch: u64) -> Session {
 
 /// Runs so many random loads on executors that `make` makes; every token must be the same as alone.
 pub fn change_no_token(make: &mut Make<'_>, cases: u64) -> Seen {
-    change_no_token_under(&mut random_policy, make, cases)
-}
-
-/// The same under other policies: a fresh one for each load's number.
-pub fn change_no_token_under(
-    policy: &mut dyn FnMut(u64) -> Policy,
-    make: &mut Make<'_>,
-    cases: u64,
-) -> Seen {
     let mut seen = Seen::default();
     for seed in 0..cases {
         let case = case(seed);
         let size = case.config.block_size;
         let mut executor = make(case.config.usable_blocks, size);
-        let found = World::new(&case, policy(seed), executor.as_mut()).run(&mut seen);
+        let found = World::new(&case, executor.as_mut()).run(&mut seen);
         let mut executor = make(case.longest, size);
         for (i, session) in case.sessions.iter().enumerate() {
             let id = SessionId(u32::try_from(i).expect("few"));
@@ -320,7 +310,8 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    fn new(case: &'a Case, policy: Policy, executor: &'a mut dyn Executor) -> Self {
+    fn new(case: &'a Case, executor: &'a mut dyn Executor) -> Self {
+        let policy = random_policy(case.seed);
         let scheduler = Scheduler::new(case.config.clone(), policy, Box::new(Flat));
         // Ids rise with arrivals.
         let mut times: Vec<Time> = case.sessions.iter().map(|s| s.at).collect();
