@@ -266,9 +266,24 @@ fn real_processes_share_two_cores_as_the_model_says() {
     if counted.len() < WANTED {
         return skip(&format!("only {} attempts without noise", counted.len()));
     }
-    for process in 0..PLAN.len() {
+    let sorted = |process: usize| {
         let mut off: Vec<f64> = counted.iter().map(|o| o[process]).collect();
         off.sort_by(f64::total_cmp);
+        off
+    };
+    // A clock that repeats itself less well than the bar cannot say whether the bar is met: cores that a
+    // hypervisor shares out, or whose siblings are busy, pass the noise check and still do this.
+    let spread = |off: &[f64]| off[3 * WANTED / 4] - off[WANTED / 4];
+    let widest = (0..PLAN.len()).map(|p| spread(&sorted(p)));
+    let widest = widest.fold(0.0, f64::max);
+    if widest > BAR {
+        return skip(&format!(
+            "the same run takes {:.0} % more or less from one time to the next (middle half)",
+            100.0 * widest
+        ));
+    }
+    for process in 0..PLAN.len() {
+        let off = sorted(process);
         let median = off[WANTED / 2];
         assert!(
             median.abs() <= BAR,
