@@ -113,7 +113,7 @@ def page():
     )
     return f"""# Results
 
-What `orrery figure all` and `orrery claims` gave: simulated, 400 sessions a run (300 or 200 where a figure says so), 5 seeds, 95 % intervals of Student's t over seeds, evenly spaced arrivals unless a figure says otherwise. Qwen3-Coder-30B-A3B on an H100 NVL with 8 tool cores unless a figure says otherwise. Step costs: closed forms fitted to measured kernel tables, for the H100 NVL scaled by bandwidth from the H100 SXM, for GPT-OSS-120B the roofline alone; how far those can be trusted is in [sim/README.md](sim/README.md). No GPU was involved. The workloads `ilr-1` to `ilr-4` meet the means that the MARS paper (arXiv 2604.26963) gives for its regimes; they are not its sessions. This page is made by [results/make.py](results/make.py) from the numbers beside it.
+What `orrery figure all` and `orrery claims` gave: simulated, 400 sessions a run (300 or 200 where a figure says so), 5 seeds, 95 % intervals of Student's t over seeds, evenly spaced arrivals unless a figure says otherwise. Qwen3-Coder-30B-A3B on an H100 NVL with 8 tool cores unless a figure says otherwise. Step costs: closed forms fitted to measured kernel tables, for the H100 NVL scaled by bandwidth from the H100 SXM, for GPT-OSS-120B the roofline alone; how far those can be trusted is in [sim/README.md](sim/README.md). No GPU was involved. One figure is a measurement and says so: the time of a plan, 3 seeds. The workloads `ilr-1` to `ilr-4` meet the means that the MARS paper (arXiv 2604.26963) gives for its regimes; they are not its sessions. This page is made by [results/make.py](results/make.py) from the numbers beside it.
 
 ## In one table
 

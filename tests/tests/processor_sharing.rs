@@ -4,9 +4,12 @@
 //! another company over time. A process reports when it began to work, when it was done and how much CPU it
 //! got; the model is given the beginnings and the CPU times and must say the ends.
 //! Sound: the machine's own noise is measured beside it. The cores are the two that are idlest. What others
-//! took of them and what the hypervisor stole (`/proc/stat`) may be 2 % of their time at most, the start of the processes included, or the attempt
-//! does not count; each process is judged by the median over the attempts that do.
-//! Limits: Linux. Where two cores, `taskset` or a quiet machine are missing, it says so and passes.
+//! took of them and what the hypervisor stole (`/proc/stat`) may be 2 % of their time at most, the start
+//! of the processes included, or the attempt does not count; each process is judged by the median over
+//! the attempts that do, if their middle half lies within the bar's own width.
+//! Limits: Linux. Where two cores, `taskset`, a quiet machine or one that repeats itself are missing, it
+//! says so and passes. On the virtual machine it was written on it has never judged: repeats differed by
+//! 18 to 20 %, and a median of them was 5.1 % off.
 
 #![allow(
     clippy::disallowed_methods,
