@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use units::Nanos;
@@ -66,6 +67,7 @@ impl Running {
         let started = std::io::pipe().and_then(|(pipe, writer)| {
             let child = process(settings, &call.work, folder, &writer)?.spawn()?;
             let pid = Pid::from_raw(i32::try_from(child.id()).expect("process ids are positive"));
+            keep_off_other_cores(pid, &settings.cores);
             match open_end(pid) {
                 Ok(end) => Ok((pid, end, pipe)),
                 Err(error) => {
@@ -194,6 +196,17 @@ impl Running {
             outcome,
             output: self.output,
         }
+    }
+}
+
+/// Moves a process that has just been started to its cores. It would do so itself, but only once it is
+/// loaded: the kernel starts it on the idlest core, and loading it there would take milliseconds of CPU time
+/// from the engine that no tool is charged with. If this is refused, it still moves itself.
+fn keep_off_other_cores(pid: Pid, cores: &[usize]) {
+    let mut set = CpuSet::new();
+    let known = cores.iter().all(|&core| set.set(core).is_ok());
+    if known && !cores.is_empty() {
+        let _ = sched_setaffinity(pid, &set);
     }
 }
 

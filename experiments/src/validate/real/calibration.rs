@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -26,8 +26,10 @@ use crate::output::note;
 pub const FOLDS: usize = 5;
 /// CPU time of a tool call that shows what a process costs.
 const PROBE: Nanos = Nanos::from_millis(20);
-/// Such calls of each kind.
+/// How often each kind is timed.
 const PROBES: u64 = 15;
+/// Calls for each core that show what a process costs a core.
+const TOGETHER: u64 = 10;
 /// Far longer than a probe takes on any machine.
 const PROBE_LIMIT: Duration = Duration::from_mins(1);
 
@@ -44,6 +46,9 @@ pub struct Calibration {
     pub batches: usize,
     /// What a call that computes takes beyond its CPU time, alone.
     pub tool_start_ns: u64,
+    /// How much longer than its CPU time a call that computes keeps a tool core busy: its process is started
+    /// and taken down there.
+    pub tool_core_ns: u64,
     /// What a call that only waits takes beyond its wait.
     pub wait_start_ns: u64,
     /// What a step keeps the engine for beside computing it: plan, arrays, books.
@@ -196,53 +201,98 @@ pub const fn coefficients(ms: &InMillis) -> [f64; 7] {
     [ms.p0, ms.p1, ms.p2, ms.d0, ms.e, ms.d1, ms.d2]
 }
 
-/// What a tool's process costs beyond its CPU time and its wait, alone on the tool cores: the middle of
-/// several, for one that computes and for one that waits.
+/// What a tool's process costs beyond its CPU time and its wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToolStarts {
+    /// Alone, of a call that computes.
+    pub computing: Nanos,
+    /// Alone, of a call that waits.
+    pub waiting: Nanos,
+    /// On its core, of a call that computes: from many at once, which leave the core no pause.
+    pub core: Nanos,
+}
+
+/// Times processes on the tool cores: the middle of several.
 ///
 /// # Errors
 /// Tools that cannot be run.
-pub fn tool_starts(cores: &[usize]) -> Result<(Nanos, Nanos), Failure> {
+pub fn tool_starts(cores: &[usize]) -> Result<ToolStarts, Failure> {
     let failed = |error: anyhow::Error| Failure {
         exit: Exit::Partial,
         error: error.context("timing tools"),
     };
-    let settings = Settings {
-        mode: Mode::Fifo(NonZeroU32::MIN, Hold::Call),
-        cores: cores.to_vec(),
-        limits: Limits::default(),
-        runner: runner().map_err(failed)?,
-        sandboxes: None,
+    let runner = runner().map_err(failed)?;
+    let pool = |mode| {
+        let settings = Settings {
+            mode,
+            cores: cores.to_vec(),
+            limits: Limits::default(),
+            runner: runner.clone(),
+            sandboxes: None,
+        };
+        let (sender, ended) = channel();
+        let pool = ToolPool::new(settings, sender).map_err(Failure::bad_input)?;
+        Ok::<_, Failure>((pool, ended))
     };
-    let (sender, ended) = channel();
-    let mut pool = ToolPool::new(settings, sender).map_err(Failure::bad_input)?;
-    let mut probe = |cpu: Nanos, io: Nanos| -> anyhow::Result<Nanos> {
+    let (mut one, ended) = pool(Mode::Fifo(NonZeroU32::MIN, Hold::Call))?;
+    let mut alone = |cpu: Nanos, io: Nanos| -> anyhow::Result<Nanos> {
         let mut beyond = Vec::new();
-        for id in 0..PROBES {
-            pool.start(Call {
-                id: CallId(id),
-                session: SessionId(0),
-                work: Work::Burn {
-                    cpu,
-                    threads: NonZeroU32::MIN,
-                    io,
-                },
-            });
-            let end: Ended = ended.recv_timeout(PROBE_LIMIT)?;
-            if end.outcome != Outcome::Ok {
-                return Err(anyhow!(
-                    "a tool ended with {:?}: {}",
-                    end.outcome,
-                    String::from_utf8_lossy(&end.output.kept)
-                ));
-            }
-            beyond.push(end.elapsed.saturating_sub(cpu + io));
+        for _ in 0..PROBES {
+            let took = at_once(&mut one, &ended, 1, (cpu, io))?;
+            beyond.push(took.saturating_sub(cpu + io));
         }
         beyond.sort_unstable();
         Ok(beyond[beyond.len() / 2])
     };
-    let computing = probe(PROBE, Nanos::ZERO).map_err(failed)?;
-    let waiting = probe(Nanos::ZERO, PROBE).map_err(failed)?;
-    Ok((computing, waiting))
+    let computing = alone(PROBE, Nanos::ZERO).map_err(failed)?;
+    let waiting = alone(Nanos::ZERO, PROBE).map_err(failed)?;
+    let (mut all, ended) = pool(Mode::FreeForAll)?;
+    // So many a core that what the first start and the last end take beside them is little.
+    let calls = TOGETHER * cores.len().max(1) as u64;
+    let mut beyond = Vec::new();
+    for _ in 0..PROBES {
+        let took = at_once(&mut all, &ended, calls, (PROBE, Nanos::ZERO)).map_err(failed)?;
+        beyond.push(Nanos::new(took.as_nanos() / TOGETHER).saturating_sub(PROBE));
+    }
+    beyond.sort_unstable();
+    Ok(ToolStarts {
+        computing,
+        waiting,
+        core: beyond[beyond.len() / 2],
+    })
+}
+
+/// Starts so many calls of this CPU time and wait, and waits for all: the time until the last has ended.
+fn at_once(
+    pool: &mut ToolPool,
+    ended: &Receiver<Ended>,
+    calls: u64,
+    (cpu, io): (Nanos, Nanos),
+) -> anyhow::Result<Nanos> {
+    for id in 0..calls {
+        pool.start(Call {
+            id: CallId(id),
+            session: SessionId(0),
+            work: Work::Burn {
+                cpu,
+                threads: NonZeroU32::MIN,
+                io,
+            },
+        });
+    }
+    let mut last = Nanos::ZERO;
+    for _ in 0..calls {
+        let end = ended.recv_timeout(PROBE_LIMIT)?;
+        if end.outcome != Outcome::Ok {
+            return Err(anyhow!(
+                "a tool ended with {:?}: {}",
+                end.outcome,
+                String::from_utf8_lossy(&end.output.kept)
+            ));
+        }
+        last = last.max(end.elapsed);
+    }
+    Ok(last)
 }
 
 /// The program that tools start as: this one.

@@ -42,7 +42,7 @@ pub(super) fn sessions(args: &LoadArgs, count: u32, seed: u64) -> Result<Vec<Ses
 }
 
 /// The same sessions as a simulator without processes must see them: every tool takes as much longer as a
-/// process takes to start and to be seen to end.
+/// process takes to start and to be seen to end, and keeps its core as much longer busy.
 pub(super) fn with_process_starts(sessions: &[Session], calibration: &Calibration) -> Vec<Session> {
     let mut longer = sessions.to_vec();
     for tool in longer
@@ -51,14 +51,19 @@ pub(super) fn with_process_starts(sessions: &[Session], calibration: &Calibratio
         .flat_map(|t| &mut t.tools)
     {
         let Some(wall) = tool.wall else { continue };
-        let computes = tool.cpu.is_some_and(|cpu| cpu.value > Nanos::ZERO);
-        let start = if computes {
-            calibration.tool_start_ns
-        } else {
-            calibration.wait_start_ns
+        let start = match tool.cpu {
+            Some(cpu) if cpu.value > Nanos::ZERO => {
+                let on_core = Nanos::new(calibration.tool_core_ns);
+                tool.cpu = Some(Known {
+                    value: cpu.value + on_core,
+                    ..cpu
+                });
+                on_core.max(Nanos::new(calibration.tool_start_ns))
+            }
+            _ => Nanos::new(calibration.wait_start_ns),
         };
         tool.wall = Some(Known {
-            value: wall.value + Nanos::new(start),
+            value: wall.value + start,
             ..wall
         });
     }
@@ -224,11 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn process_starts_lengthen_calls_and_leave_their_cpu_time() {
+    fn process_starts_lengthen_calls_and_keep_their_cores() {
         let spec = Spec::from_toml(SHORT).expect("a description");
         let sessions: Vec<Session> = spec.sessions(1, 3).collect();
         let calibration = Calibration {
             tool_start_ns: 1_000,
+            tool_core_ns: 300,
             wait_start_ns: 7,
             ..Calibration::default()
         };
@@ -241,7 +247,9 @@ mod tests {
                         .expect("known")
                         .value
                         .saturating_sub(a.wall.expect("known").value);
-                    assert_eq!((more, a.cpu), (Nanos::new(1_000), b.cpu));
+                    let cpu = |t: &traces::ToolCall| t.cpu.expect("known").value;
+                    let on_core = cpu(b).saturating_sub(cpu(a));
+                    assert_eq!((more, on_core), (Nanos::new(1_000), Nanos::new(300)));
                 }
             }
         }

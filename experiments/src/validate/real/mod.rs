@@ -220,7 +220,7 @@ impl Study {
             note(false, "the calibration in the folder is taken");
             return Ok(kept);
         }
-        let (computing, waiting) = calibration::tool_starts(&self.engine.cores.tools)?;
+        let starts = calibration::tool_starts(&self.engine.cores.tools)?;
         let fitted = calibration::steps(bench, calibration::FOLDS, interrupt)?;
         self.folder
             .write("steps.csv", &calibration::step_log(&fitted.timed))?;
@@ -229,8 +229,9 @@ impl Study {
             active_share: bench.active_share,
             error_across: fitted.fit.across.all,
             batches: fitted.timed.len(),
-            tool_start_ns: computing.as_nanos(),
-            wait_start_ns: waiting.as_nanos(),
+            tool_start_ns: starts.computing.as_nanos(),
+            tool_core_ns: starts.core.as_nanos(),
+            wait_start_ns: starts.waiting.as_nanos(),
             disturbed: calibration::disturbed(&fitted.timed, self.engine.threads.get()),
             ..Calibration::default()
         };
@@ -427,6 +428,7 @@ impl Study {
                     "a tool that computes, beyond its CPU time",
                     micros(c.tool_start_ns),
                 ),
+                fact("its core, beyond its CPU time", micros(c.tool_core_ns)),
                 fact(
                     "a tool that waits, beyond its wait",
                     micros(c.wait_start_ns),
