@@ -5,7 +5,7 @@
 //! says how sure their means are; [`sweep`] does whole grids of runs and [`merge`] joins their parts;
 //! [`compare`] lays two runs side by side; [`demo`] is what `orrery` does without arguments; [`show`]
 //! lists what there is to choose from; [`trace`] makes and describes traces; [`capacity`] searches how
-//! much load a machine takes; [`doctor`] says what a machine has; [`perfetto`] draws a run as a timeline, [`html`] a sweep as a page;
+//! much load a machine takes; [`doctor`] says what a machine has, [`memory`] whether something fits it; [`perfetto`] draws a run as a timeline, [`html`] a sweep as a page;
 //! [`validate`] holds the simulation against a real engine's log and [`calibrate`] fits a cost model
 //! to one.
 //! Why: this is the one crate where files, clocks and threads exist; all below is a function of its
@@ -33,6 +33,7 @@ pub mod flags;
 pub mod generate;
 pub mod html;
 pub mod interrupt;
+pub mod memory;
 pub mod merge;
 pub mod metrics;
 pub mod model;

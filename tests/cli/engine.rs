@@ -251,24 +251,35 @@ fn the_engine_and_its_tools_run_on_cores_of_their_own() {
     );
 }
 
-#[test]
-fn ctrl_c_leaves_neither_files_nor_tools() {
+/// What a run leaves that is sent this signal while its tool works: nothing, and exit code 130.
+fn leaves_nothing(signal: &str) {
     let at = folder();
     let (child, tool) = with_a_slow_tool(at.path());
-    send("-INT", child.id());
+    send(signal, child.id());
     let ran = Ran::of(child.wait_with_output().expect("it ends"));
-    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(ran.code, Some(130), "{signal}: {}", ran.stderr);
     assert_eq!(ran.stdout, "");
     assert!(
         ran.stderr.contains("interrupted: 0 of 1 runs are complete"),
-        "{}",
+        "{signal}: {}",
         ran.stderr
     );
     assert_eq!(names(&at.path().join("out")), Vec::<String>::new());
     assert!(
         !Path::new(&format!("/proc/{tool}")).exists(),
-        "its tool still runs"
+        "{signal}: its tool still runs"
     );
+}
+
+#[test]
+fn ctrl_c_leaves_neither_files_nor_tools() {
+    leaves_nothing("-INT");
+}
+
+/// As `timeout`, job schedulers and containers end a program.
+#[test]
+fn sigterm_leaves_neither_files_nor_tools() {
+    leaves_nothing("-TERM");
 }
 
 #[test]

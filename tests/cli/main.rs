@@ -16,6 +16,8 @@ mod engine;
 mod errors;
 mod figures;
 mod generate;
+#[cfg(target_os = "linux")]
+mod gpu;
 mod limits;
 mod model;
 mod numbers;

@@ -43,7 +43,7 @@ use units::{BlockSize, Blocks, Bytes, SessionId};
 
 use crate::batch::Batch;
 use crate::executor::{Copy, Executor, ExecutorError, Sampled};
-use crate::model::Weights;
+use crate::model::{ModelConfig, Weights};
 use check::Limits;
 use forward::{Buffers, forward};
 use host::Host;
@@ -135,14 +135,7 @@ impl CpuExecutor {
             doing: "reserving KV blocks".to_owned(),
             what: format!("{what} do not fit this processor's indices"),
         };
-        let shape = Shape {
-            layers: model.config.layers,
-            kv_heads: model.config.kv_heads,
-            head_dim: model.config.head_dim,
-            blocks: usize::try_from(blocks.get()).map_err(|_| too_many("blocks"))?,
-            block_size: usize::try_from(block_size.tokens().get())
-                .map_err(|_| too_many("tokens of a block"))?,
-        };
+        let shape = shape(&model.config, blocks, block_size).map_err(too_many)?;
         let limits = Limits {
             vocabulary: u32::try_from(model.config.vocabulary)
                 .map_err(|_| too_many("tokens of the vocabulary"))?,
@@ -163,6 +156,16 @@ impl CpuExecutor {
             kv,
             ended: Vec::new(),
         })
+    }
+
+    /// Size of one KV block of such a model over all layers: what [`Executor::block_bytes`] says of an
+    /// executor, without one.
+    ///
+    /// # Panics
+    /// If a block has more tokens than this processor's indices.
+    pub fn kv_block_bytes(config: &ModelConfig, kv: KvFormat, size: BlockSize) -> Bytes {
+        let one = shape(config, Blocks(1), size).expect("a block is in memory");
+        block_bytes(&one, kv)
     }
 
     /// How it computes, threads and instructions as they really are.
@@ -245,16 +248,31 @@ impl Executor for CpuExecutor {
     }
 
     fn block_bytes(&self) -> Bytes {
-        let vector = match self.options.kv {
-            KvFormat::F32 => size_of::<[f32; simd::LANES]>(),
-            KvFormat::Bf16 => size_of::<[u16; simd::LANES]>(),
-        };
-        Bytes((self.shape.block_vectors() * vector) as u64)
+        block_bytes(&self.shape, self.options.kv)
     }
 
     fn vocabulary(&self) -> u32 {
         self.limits.vocabulary
     }
+}
+
+/// Where KV lies; what does not fit this processor's indices otherwise.
+fn shape(config: &ModelConfig, blocks: Blocks, size: BlockSize) -> Result<Shape, &'static str> {
+    Ok(Shape {
+        layers: config.layers,
+        kv_heads: config.kv_heads,
+        head_dim: config.head_dim,
+        blocks: usize::try_from(blocks.get()).map_err(|_| "blocks")?,
+        block_size: usize::try_from(size.tokens().get()).map_err(|_| "tokens of a block")?,
+    })
+}
+
+fn block_bytes(shape: &Shape, kv: KvFormat) -> Bytes {
+    let vector = match kv {
+        KvFormat::F32 => size_of::<[f32; simd::LANES]>(),
+        KvFormat::Bf16 => size_of::<[u16; simd::LANES]>(),
+    };
+    Bytes((shape.block_vectors() * vector) as u64)
 }
 
 #[cfg(test)]

@@ -220,7 +220,9 @@ impl<D: Device> CudaExecutor<D> {
     }
 }
 
-fn block_bytes(config: &ModelConfig, block_size: u32) -> u64 {
+/// Bytes of one KV block of such a model over all layers: what [`Executor::block_bytes`] says of an
+/// executor, without one.
+pub fn block_bytes(config: &ModelConfig, block_size: u32) -> u64 {
     2 * config.kv_values_per_token() as u64 * u64::from(block_size)
 }
 

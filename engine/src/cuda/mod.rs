@@ -29,6 +29,6 @@ mod executor;
 mod op;
 
 pub use device::Device;
-pub use executor::{CudaExecutor, Options};
+pub use executor::{CudaExecutor, Options, block_bytes};
 pub use kernels::Module;
 pub use op::{Address, Arg, Launch, Limits, Op, Product};

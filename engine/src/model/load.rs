@@ -5,8 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::error::LoadError;
-use super::presets::{PRESETS, preset};
-use super::random::{Storage, random};
+use super::random_model::RandomModel;
 use super::weights::Weights;
 use super::{gguf, safetensors};
 
@@ -43,29 +42,16 @@ impl Weights {
         }
     }
 
-    /// Loads a model, or makes one: `random:SHAPE` or `random:SHAPE:SEED` has random weights
-    /// ([`preset`] lists the shapes), everything else is a path. Random matrices of more than a billion
-    /// parameters are stored as brain floats.
+    /// Loads a model, or makes one: `random:SHAPE` and `random:SHAPE:SEED` are a [`RandomModel`], everything
+    /// else is a path.
     ///
     /// # Errors
     /// As [`Weights::load`]; and for a shape or seed that is none.
     pub fn open(name: &str) -> Result<Self, LoadError> {
-        let Some(shape) = name.strip_prefix("random:") else {
-            return Self::load(Path::new(name));
-        };
-        let (shape, seed) = shape.split_once(':').unwrap_or((shape, "0"));
-        let bad = |field, value: &str, wanted: &str| {
-            Err(LoadError::field(Path::new(name), field, value, wanted))
-        };
-        let Some(config) = preset(shape) else {
-            return bad("shape", shape, &PRESETS.join(", "));
-        };
-        let Ok(seed) = seed.parse() else {
-            return bad("seed", seed, "a number from 0 to 2^64 - 1");
-        };
-        let large = config.parameters() > 1_000_000_000;
-        let storage = if large { Storage::Bf16 } else { Storage::F32 };
-        Ok(random(&config, seed, storage))
+        match RandomModel::named(name)? {
+            Some(model) => Ok(model.weights()),
+            None => Self::load(Path::new(name)),
+        }
     }
 
     fn load_folder(path: &Path) -> Result<Self, LoadError> {

@@ -17,6 +17,7 @@ mod load;
 mod names;
 mod presets;
 mod random;
+mod random_model;
 mod safetensors;
 mod weights;
 
@@ -25,4 +26,5 @@ pub use error::LoadError;
 pub use header::{GgufHeader, GgufTensor, GgufValue};
 pub use presets::{PRESETS, preset};
 pub use random::{Storage, random};
+pub use random_model::RandomModel;
 pub use weights::{Ffn, FfnDense, Layer, Matrix, Values, Weights};

@@ -22,6 +22,16 @@ pub enum Storage {
     Bf16,
 }
 
+impl Storage {
+    /// Bytes of one value.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
 /// A model of this shape with random weights; the same seed gives the same weights.
 ///
 /// # Panics

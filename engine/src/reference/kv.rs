@@ -44,6 +44,12 @@ impl Pool {
         u64::from(block) * self.block as u64
     }
 
+    /// Size of a block of such a pool.
+    pub(super) fn block_bytes_of(config: &ModelConfig, size: BlockSize) -> Bytes {
+        let values = config.kv_values_per_token() as u64 * size.tokens().get();
+        Bytes(values * size_of::<f32>() as u64)
+    }
+
     pub(super) fn block_bytes(&self) -> Bytes {
         let values = self.layers.len() * 2 * self.block * self.width;
         Bytes((values * size_of::<f32>()) as u64)

@@ -67,6 +67,12 @@ impl Candle {
         })
     }
 
+    /// Size of one KV block of such a model over all layers: what [`Executor::block_bytes`] says of an
+    /// executor, without one.
+    pub fn kv_block_bytes(config: &ModelConfig, size: BlockSize) -> Bytes {
+        Pool::block_bytes_of(config, size)
+    }
+
     /// Whether the batch is one of this model and this pool.
     fn check(&self, batch: &Batch, tokens: &[u32]) -> Result<(), ExecutorError> {
         let bad = |what: String| Err(ExecutorError::Batch(what));

@@ -1,16 +1,17 @@
 //! The executor that is measured, and the machine that it is held against.
 
-use anyhow::{Context as _, anyhow};
-use engine::cpu::{CpuExecutor, CpuOptions, Mode};
+use anyhow::anyhow;
+use engine::Executor;
+use engine::cpu::{CpuOptions, Mode};
 use engine::floor::Machine;
 use engine::measure::Reach;
-use engine::model::{ModelConfig, Weights};
-use engine::reference::Candle;
-use engine::{Executor, fetch};
-use units::{BlockSize, Blocks, Tokens};
+use engine::model::ModelConfig;
+use units::{BlockSize, Blocks, Bytes, Tokens};
 
 use super::args::{DeviceKind, EngineBenchArgs, ModeKind};
 use super::numbers;
+use crate::engine::args::ExecutorKind;
+use crate::engine::model::{Model, Place};
 use crate::failure::Failure;
 
 /// Tokens of a block.
@@ -49,27 +50,15 @@ pub(super) fn open(args: &EngineBenchArgs) -> Result<Subject, Failure> {
     Ok(subject)
 }
 
-fn weights(name: &str) -> Result<Weights, Failure> {
-    if name.starts_with("random:") {
-        return Weights::open(name).map_err(Failure::bad_input);
-    }
-    let path = fetch::find(name).map_err(Failure::bad_input)?;
-    Weights::open(&path.to_string_lossy()).map_err(Failure::bad_input)
-}
-
-/// Blocks that so much memory holds, each value of so many bytes.
-fn blocks(config: &ModelConfig, gib: f64, value: f64) -> u64 {
+/// Blocks that so much memory holds, each of so many bytes.
+fn blocks(gib: f64, block: Bytes) -> u64 {
     #[expect(
         clippy::cast_precision_loss,
-        reason = "bytes of a block, far below 2^53"
-    )]
-    let block = (config.kv_values_per_token() as u64 * BLOCK) as f64 * value;
-    #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a whole number of blocks, and positive"
+        reason = "bytes of a block far below 2^53; a whole number of blocks, and positive"
     )]
-    let blocks = (gib * f64::from(1 << 30) / block) as u64;
+    let blocks = (gib * f64::from(1 << 30) / block.get() as f64) as u64;
     blocks.clamp(1, u64::from(u32::MAX / 32))
 }
 
@@ -90,12 +79,35 @@ fn block_size() -> BlockSize {
 
 fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
     let gib = numbers::positive("--kv-gib", args.kv_gib.as_deref().unwrap_or("1"))?;
-    let weights = weights(&args.model)?;
-    let config = weights.config.clone();
-    let made = make_on_cpu(args, &weights, gib);
-    let (executor, blocks, weight_bytes, kv_bytes) = made
-        .with_context(|| format!("model `{}` on `{name}`", args.model))
-        .map_err(Failure::bad_input)?;
+    let model = Model::open(&args.model)?;
+    let threads = args.threads.as_deref();
+    let threads = threads.map(|text| numbers::whole("--threads", text));
+    let candle = args.device == DeviceKind::Candle;
+    let (mode, weight_bytes) = match args.mode {
+        ModeKind::Bf16 if !candle => (Mode::Bf16, 2.0),
+        // A byte, and a scale and a least of two each for every 32.
+        ModeKind::Int8 if !candle => (Mode::Int8, 1.125),
+        _ => (Mode::F32, 4.0),
+    };
+    let cpu = CpuOptions {
+        mode,
+        threads: threads
+            .transpose()?
+            .map(usize::try_from)
+            .transpose()
+            .map_err(Failure::bad_input)?,
+        ..CpuOptions::fast()
+    };
+    let (kind, kv_bytes) = if candle {
+        (ExecutorKind::Candle, 4.0)
+    } else {
+        (ExecutorKind::Cpu, 2.0)
+    };
+    let size = block_size();
+    // The null block besides.
+    let pool = |per_block| Ok(Blocks(blocks(gib, per_block) + 1));
+    let executor = model.executor(Place { kind, cpu, size }, &pool)?;
+    let blocks = blocks(gib, executor.block_bytes());
     let mut host = engine::floor::host().map_err(Failure::bad_input)?;
     let mut evidence = "bandwidth and 32-bit arithmetic measured on this machine".to_owned();
     if args.device == DeviceKind::Cpu && args.mode == ModeKind::Int8 {
@@ -105,7 +117,7 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
     }
     Ok(Subject {
         executor,
-        config,
+        config: model.config().clone(),
         reach: reach(blocks),
         machine: Machine {
             weight_bytes,
@@ -115,39 +127,6 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
         device: name.into(),
         evidence,
     })
-}
-
-/// An executor, its blocks, and the bytes of a weight and of a value of KV.
-type OnCpu = (Box<dyn Executor>, u64, f64, f64);
-
-fn make_on_cpu(
-    args: &EngineBenchArgs,
-    weights: &Weights,
-    gib: f64,
-) -> Result<OnCpu, anyhow::Error> {
-    let config = &weights.config;
-    if args.device == DeviceKind::Candle {
-        let blocks = blocks(config, gib, 4.0);
-        let made = Candle::new(weights, Blocks(blocks + 1), block_size())?;
-        return Ok((Box::new(made), blocks, 4.0, 4.0));
-    }
-    let (mode, weight_bytes) = match args.mode {
-        ModeKind::F32 => (Mode::F32, 4.0),
-        ModeKind::Bf16 => (Mode::Bf16, 2.0),
-        // A byte, and a scale and a least of two each for every 32.
-        ModeKind::Int8 => (Mode::Int8, 1.125),
-    };
-    let threads = args.threads.as_deref();
-    let threads = threads.map(|text| numbers::whole("--threads", text));
-    let threads = threads.transpose().map_err(|failure| failure.error)?;
-    let options = CpuOptions {
-        mode,
-        threads: threads.map(usize::try_from).transpose()?,
-        ..CpuOptions::fast()
-    };
-    let blocks = blocks(config, gib, 2.0);
-    let executor = CpuExecutor::new(weights, options, Blocks(blocks + 1), block_size())?;
-    Ok((Box::new(executor), blocks, weight_bytes, 2.0))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -160,7 +139,7 @@ fn on_gpu(_: &EngineBenchArgs) -> Result<Subject, Failure> {
 
 #[cfg(feature = "cuda")]
 fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
-    use engine::cuda::{CudaExecutor, Device as _, Options, gpu::Gpu, nvrtc};
+    use engine::cuda::{Device as _, block_bytes, gpu::Gpu, nvrtc};
 
     let gpu = Gpu::open(0, &nvrtc::folder())
         .map_err(|e| Failure::bad_input(anyhow!("{e}\nhint: `--device cpu` needs no GPU")))?;
@@ -174,36 +153,15 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
             "`{device}` is in no spec (found: `orrery hardware list`)\nhint: say --bandwidth and --tflops"
         )));
     }
-    // With random weights only the shape is needed: they are made on the device.
-    let shape = args
-        .model
-        .strip_prefix("random:")
-        .and_then(engine::model::preset);
-    let from_file = match shape {
-        Some(_) => None,
-        None => Some(weights(&args.model)?),
-    };
-    let config = match (&shape, &from_file) {
-        (Some(config), _) => config.clone(),
-        (None, Some(weights)) => weights.config.clone(),
-        (None, None) => unreachable!("one of them is there"),
-    };
+    let model = Model::open(&args.model)?;
     let (free, _) = gpu.memory().map_err(Failure::bad_input)?;
     let gib = match &args.kv_gib {
         Some(text) => numbers::positive("--kv-gib", text)?,
-        None => room(free, &config),
+        None => room(free, model.config()),
     };
-    let blocks = blocks(&config, gib, 2.0);
-    let options = Options {
-        blocks: blocks + 1,
-        block_size: u32::try_from(BLOCK).expect("small"),
-        invariant: false,
-        graphs: true,
-    };
-    let executor = match &from_file {
-        Some(weights) => CudaExecutor::new(gpu, weights, options),
-        None => CudaExecutor::random(gpu, config.clone(), 1, options),
-    };
+    let tokens = u32::try_from(BLOCK).expect("small");
+    let blocks = blocks(gib, Bytes(block_bytes(model.config(), tokens)));
+    let executor = model.on_gpu(gpu, block_size(), Blocks(blocks + 1))?;
     #[expect(clippy::cast_precision_loss, reason = "figures of a data sheet")]
     let machine = Machine {
         bytes_per_s: spec.map_or(0.0, |s| 1e9 * s.bandwidth_gb_per_s as f64),
@@ -214,8 +172,8 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
         kv_bytes: 2.0,
     };
     Ok(Subject {
-        executor: Box::new(executor.map_err(Failure::bad_input)?),
-        config,
+        executor: Box::new(executor),
+        config: model.config().clone(),
         reach: reach(blocks),
         machine,
         evidence: spec.map_or_else(String::new, |s| format!("data sheet of {}", s.name)),

@@ -73,12 +73,8 @@ fn model_name(weights: &str) -> String {
 
 /// This machine as a catalog has it: its memory, and how fast one core reads that.
 fn machine_entry() -> String {
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = info.lines().find_map(|line| {
-        let kib = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
-        kib.trim().parse::<u64>().ok()
-    });
-    let mib = total.map_or(1024, |kib| kib / 1024).max(1);
+    let total = crate::memory::field("MemTotal");
+    let mib = total.map_or(1024, |bytes| bytes >> 20).max(1);
     let source = if total.is_some() {
         "memory: /proc/meminfo"
     } else {

@@ -4,6 +4,8 @@ use std::fs;
 
 use serde::Serialize;
 
+use crate::memory;
+
 /// What the processor is.
 #[derive(Debug, Serialize)]
 pub(super) struct Cpu {
@@ -22,13 +24,12 @@ pub(super) struct Cpu {
 /// Looks at it.
 pub(super) fn look() -> Cpu {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     Cpu {
         model: field(&info, "model name"),
         cores: std::thread::available_parallelism().ok().map(usize::from),
         features: features(),
-        memory: kib(&memory, "MemTotal"),
-        available: kib(&memory, "MemAvailable"),
+        memory: memory::field("MemTotal"),
+        available: memory::field("MemAvailable"),
     }
 }
 
@@ -37,16 +38,6 @@ fn field(text: &str, name: &str) -> Option<String> {
         let (key, value) = line.split_once(':')?;
         (key.trim() == name).then(|| value.trim().to_owned())
     })
-}
-
-fn kib(text: &str, name: &str) -> Option<u64> {
-    let value = field(text, name)?;
-    value
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|k| k * 1024)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -91,7 +82,7 @@ impl Cpu {
     /// For people.
     pub(super) fn rows(&self) -> Vec<(String, String)> {
         let absent = || "n/a".to_owned();
-        let gib = |bytes: Option<u64>| bytes.map_or_else(absent, super::gpu::gib);
+        let gib = |bytes: Option<u64>| bytes.map_or_else(absent, memory::gib);
         vec![
             ("cpu".into(), self.model.clone().unwrap_or_else(absent)),
             (
@@ -110,14 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_the_kernel_are_read_with_their_unit() {
-        let text = "MemTotal:       24534532 kB\nMemFree:  7 kB\nHugePages_Total:       0\n";
-        assert_eq!(kib(text, "MemTotal"), Some(24_534_532 * 1024));
-        assert_eq!(kib(text, "HugePages_Total"), None);
-        assert_eq!(kib(text, "MemAvailable"), None);
+    fn a_field_of_the_processor_is_read_whatever_surrounds_it() {
         assert_eq!(
             field("model name\t: A B\n", "model name").as_deref(),
             Some("A B")
         );
+        assert_eq!(field("model name\t: A B\n", "model"), None);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::memory::gib;
+
 /// A library that is opened at run time.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Library {
@@ -36,13 +38,6 @@ pub(super) struct Cuda {
     devices: Vec<Device>,
     /// Why there are no devices, in the driver's words.
     problem: Option<String>,
-}
-
-/// Bytes for people.
-pub(super) fn gib(bytes: u64) -> String {
-    // Tenths, rounded down: `23.4 GiB`.
-    let tenths = bytes / ((1 << 30) / 10);
-    format!("{}.{} GiB", tenths / 10, tenths % 10)
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -196,10 +191,5 @@ mod tests {
         assert_eq!(cuda.lacks().as_deref(), Some("the driver sees no GPU"));
         cuda.problem = Some("too old".into());
         assert_eq!(cuda.lacks().as_deref(), Some("too old"));
-    }
-
-    #[test]
-    fn bytes_are_said_in_tenths_of_gibibytes() {
-        assert_eq!(gib(3 << 29), "1.5 GiB");
     }
 }

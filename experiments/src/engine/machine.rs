@@ -10,12 +10,12 @@ use scheduler::Offload;
 use serde_json::{Value, json};
 use sim::tool_cpu::Hold;
 use sim::world::ToolMode;
-use units::{Blocks, Nanos, Tokens};
+use units::{Blocks, Bytes, Nanos, Tokens};
 
 use super::args::EngineRunArgs;
 use super::cores::Cores;
 use super::load::Divisors;
-use super::model::Model;
+use super::model::{Model, Place};
 use crate::failure::Failure;
 use crate::run::plan::{Plan, number, one, optional};
 use crate::run::settings::Settings;
@@ -112,25 +112,27 @@ impl Wanted {
         pin_to(&self.cores.engine).map_err(Failure::bad_input)?;
         let shape = model.config();
         let size = engine.block_size;
-        // What one block takes does not depend on how many there are.
-        let probe = model.executor(args.executor, self.threads, size, Blocks(1))?;
-        let block_bytes = probe.block_bytes();
-        drop(probe);
-        let usable = match settings.kv_blocks {
-            // The null block is counted in, as in `orrery run`.
-            Some(blocks) => Blocks(blocks.saturating_sub(1)),
-            None => Blocks(self.kv_bytes / block_bytes.get().max(1)),
+        let pool = |per_block: Bytes| {
+            let usable = match settings.kv_blocks {
+                // The null block is counted in, as in `orrery run`.
+                Some(blocks) => Blocks(blocks.saturating_sub(1)),
+                None => Blocks(self.kv_bytes / per_block.get().max(1)),
+            };
+            if settings.kv_blocks.is_none() && usable.get() < LEAST_BLOCKS {
+                return Err(Failure::bad_input(anyhow!(
+                    "`--kv-mib` {} holds {} blocks of {} bytes (wanted: at least {LEAST_BLOCKS})",
+                    args.kv_mib,
+                    usable.get(),
+                    per_block.get()
+                )));
+            }
+            Ok(usable)
         };
-        if settings.kv_blocks.is_none() && usable.get() < LEAST_BLOCKS {
-            return Err(Failure::bad_input(anyhow!(
-                "`--kv-mib` {} holds {} blocks of {} bytes (wanted: at least {LEAST_BLOCKS})",
-                args.kv_mib,
-                usable.get(),
-                block_bytes.get()
-            )));
-        }
+        let place = Place::new(args.executor, self.threads, size);
+        let mut executor = model.executor(place, &pool)?;
+        let block_bytes = executor.block_bytes();
+        let usable = pool(block_bytes)?;
         engine.usable_blocks = usable;
-        let mut executor = model.executor(args.executor, self.threads, size, usable)?;
         let context_length = Tokens(shape.context_length as u64);
         let prefill =
             MeasuredPrefill::measure(&mut *executor, engine, longest.unwrap_or(Tokens(1)));

@@ -19,7 +19,7 @@ use serde_json::json;
 use units::{Blocks, Nanos, Tokens};
 
 use crate::bench::args::ModeKind;
-use crate::engine::model::Model;
+use crate::engine::model::{Model, Place};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{data, note};
@@ -68,9 +68,15 @@ pub fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), Failure
     let threads = threads
         .or_else(|| std::thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
-    let (size, blocks) = (config.block_size, Blocks(blocks));
-    let mut executor =
-        model.executor_in(args.executor, precision(args.mode), threads, size, blocks)?;
+    let place = Place {
+        kind: args.executor,
+        cpu: CpuOptions {
+            threads: Some(threads.get()),
+            ..precision(args.mode)
+        },
+        size: config.block_size,
+    };
+    let mut executor = model.executor(place, &|_| Ok(Blocks(blocks)))?;
     let policy = PolicySpec::preset("fcfs").and_then(|p| p.build());
     let prompt = Prompt {
         tokens,

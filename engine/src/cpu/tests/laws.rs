@@ -246,6 +246,17 @@ fn a_block_has_the_size_of_its_keys_and_values() {
     let bytes = |kv| executor(&weights, CpuOptions { kv, ..exact() }, 16).block_bytes();
     assert_eq!(bytes(KvFormat::F32), Bytes(4 * values));
     assert_eq!(bytes(KvFormat::Bf16), Bytes(2 * values));
+    // The same is known before an executor is made; a block of 8 tokens takes keys of 16 and values of 8.
+    for (size, tokens) in [(16, 2 * 16), (8, 16 + 8), (24, 32 + 24)] {
+        let before = |kv| {
+            let size = BlockSize::new(size).expect("not zero");
+            CpuExecutor::kv_block_bytes(&weights.config, kv, size)
+        };
+        assert_eq!(before(KvFormat::Bf16), Bytes(2 * 2 * 2 * 16 * tokens));
+        let kv = KvFormat::F32;
+        let made = executor(&weights, CpuOptions { kv, ..exact() }, size).block_bytes();
+        assert_eq!(before(kv), made);
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use units::{Blocks, Tokens};
 
 use super::args::Engine;
 use super::watch::Watched;
-use crate::engine::model::Model;
+use crate::engine::model::{Model, Place};
 use crate::failure::Failure;
 
 /// An engine that is ready.
@@ -45,8 +45,8 @@ impl Bench {
         let weights = Model::open(&engine.weights)?;
         // The null block besides.
         let blocks = Blocks(engine.blocks + 1);
-        let executor =
-            weights.executor(engine.executor, engine.threads, engine.block_size, blocks)?;
+        let place = Place::new(engine.executor, engine.threads, engine.block_size);
+        let executor = weights.executor(place, &|_| Ok(blocks))?;
         let c = weights.config();
         #[expect(clippy::cast_precision_loss, reason = "counts of experts")]
         let active_share = c
@@ -57,8 +57,13 @@ impl Bench {
             "{}: {}, {} layers, width {}, {} heads on {} of KV, vocabulary {}",
             engine.weights, c.architecture, c.layers, c.hidden, c.heads, c.kv_heads, c.vocabulary
         );
-        // The fast executor packs weights into bytes, the reference has them as 32-bit floats.
-        let bytes = if executor.name() == "cpu" { 1.0 } else { 4.0 };
+        // The fast executor packs weights into bytes, a GPU has them as brain floats, the reference as
+        // 32-bit floats.
+        let bytes = match executor.name() {
+            "cpu" => 1.0,
+            "cuda" => 2.0,
+            _ => 4.0,
+        };
         #[expect(clippy::cast_precision_loss, reason = "a size that is reported")]
         let weights_gib = weights.parameters() as f64 * bytes / f64::from(1 << 30);
         Ok(Self {
