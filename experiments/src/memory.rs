@@ -89,7 +89,8 @@ mod tests {
         let parts = [("weights", 3 << 30), ("KV", 1 << 30)];
         let fits = |have| fits("model `m`", &parts, have, "a smaller one");
         assert!(fits(None).is_ok() && fits(Some(4 << 30)).is_ok());
-        let refused = fits(Some((4 << 30) - 1)).expect_err("a byte too little");
+        assert!(fits(Some((4 << 30) - 1)).is_err(), "a byte too little");
+        let refused = fits(Some((4 << 30) - (1 << 20))).expect_err("a MiB too little");
         assert_eq!(
             refused.error.to_string(),
             "model `m` needs 4.0 GiB (weights 3.0 GiB, KV 1.0 GiB), and 3.9 GiB can be had\nhint: a smaller one"

@@ -10,6 +10,9 @@ use crate::model::{Ffn, FfnDense, Layer, Matrix, ModelConfig, Moe};
 
 type Result<T> = std::result::Result<T, candle_core::Error>;
 
+/// Logits of the routers, by layer, token and expert.
+pub(super) type Routed = Vec<Vec<Vec<f32>>>;
+
 /// A matrix as a tensor `[rows, cols]`.
 pub(super) fn matrix(matrix: &Matrix) -> Result<Tensor> {
     let shape = (matrix.rows, matrix.cols);
@@ -109,9 +112,13 @@ impl FeedForward {
         }
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// Puts what the router said of each token into `said`; nothing without experts.
+    fn forward(&self, x: &Tensor, said: &mut Routed) -> Result<Tensor> {
         let (router, experts, moe) = match self {
-            Self::Dense(ffn) => return ffn.forward(x),
+            Self::Dense(ffn) => {
+                said.push(Vec::new());
+                return ffn.forward(x);
+            }
             Self::Moe {
                 router,
                 experts,
@@ -135,6 +142,7 @@ impl FeedForward {
             let y = expert.forward(&x.index_select(&tokens, 0)?)?;
             out = out.index_add(&tokens, &y.broadcast_mul(&weights)?, 0)?;
         }
+        said.push(scores);
         Ok(out)
     }
 }
@@ -195,7 +203,8 @@ impl Block {
         })
     }
 
-    /// The residual stream `[tokens, hidden]` after this layer. Writes the step's KV.
+    /// The residual stream `[tokens, hidden]` after this layer. Writes the step's KV, and adds what its router
+    /// said to `said`.
     pub(super) fn forward(
         &self,
         x: &Tensor,
@@ -203,6 +212,7 @@ impl Block {
         positions: &Positions,
         pool: &Pool,
         layer: usize,
+        said: &mut Routed,
     ) -> Result<Tensor> {
         let config = &self.config;
         let normed = rms_norm(x, &self.attn_norm, config.norm_eps)?;
@@ -223,7 +233,7 @@ impl Block {
         let attended = attend(config, &q, batch, pool, layer)?;
         let x = (x + self.o.forward(&attended)?)?;
         let normed = rms_norm(&x, &self.ffn_norm, config.norm_eps)?;
-        &x + self.ffn.forward(&normed)?
+        &x + self.ffn.forward(&normed, said)?
     }
 }
 

@@ -21,7 +21,7 @@ use crate::text::likeliest;
 use self::attention::Positions;
 use self::copies::Host;
 use self::kv::Pool;
-use self::layers::{Block, Linear, rms_norm};
+use self::layers::{Block, Linear, Routed, rms_norm};
 
 /// The reference executor.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Candle {
     host: Host,
     /// Of the last step, `[samples, vocabulary]`.
     logits: Vec<f32>,
+    /// Of the last step.
+    routed: Routed,
 }
 
 impl Candle {
@@ -61,10 +63,18 @@ impl Candle {
             pool: Pool::new(&config, blocks, size)?,
             host: Host::default(),
             logits: Vec::new(),
+            routed: Routed::new(),
             embedding,
             head,
             config,
         })
+    }
+
+    /// What the routers said in the last step: a logit for each expert, by layer and token of the batch.
+    /// A layer without experts has no tokens. How far the last expert chosen is from the first one not
+    /// chosen says whether another executor's rounding may choose otherwise.
+    pub fn router_logits(&self) -> &[Vec<Vec<f32>>] {
+        &self.routed
     }
 
     /// Size of one KV block of such a model over all layers: what [`Executor::block_bytes`] says of an
@@ -108,8 +118,10 @@ impl Candle {
         let ids = Tensor::new(tokens, &device)?;
         let positions = Positions::new(&batch.positions, &self.frequencies)?;
         let mut x = self.embedding.index_select(&ids, 0)?;
+        self.routed.clear();
         for (layer, block) in self.blocks.iter().enumerate() {
-            x = block.forward(&x, batch, &positions, &self.pool, layer)?;
+            let routed = &mut self.routed;
+            x = block.forward(&x, batch, &positions, &self.pool, layer, routed)?;
         }
         self.logits.clear();
         if !batch.sample_at.is_empty() {

@@ -27,6 +27,8 @@ mod dense;
 mod experts;
 #[path = "../kernels/products.rs"]
 mod products;
+#[path = "../kernels/routing.rs"]
+mod routing;
 #[path = "../kernels/steps.rs"]
 mod steps;
 #[path = "../kernels/values.rs"]

@@ -2,7 +2,7 @@
 //!
 //! The same tests run on the CPU's emulation and on a GPU.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use engine::{
     ExecutorError,
@@ -22,6 +22,28 @@ pub(crate) struct Bench<D> {
     device: D,
     /// Launches so far, by kernel.
     pub(crate) launched: BTreeMap<&'static str, usize>,
+    /// What happens at routers.
+    pub(crate) routing: Routing,
+}
+
+/// What a router said and chose.
+#[derive(Clone, Debug)]
+pub(crate) struct Routed {
+    /// `[tokens][experts]`.
+    pub(crate) logits: Vec<Vec<f32>>,
+    /// `[tokens][chosen]`, the best first.
+    pub(crate) ids: Vec<Vec<i32>>,
+}
+
+/// A watch on the routers of steps that are not recorded.
+#[derive(Debug, Default)]
+pub(crate) struct Routing {
+    /// Whether to look.
+    pub(crate) watch: bool,
+    /// What was seen, by layer.
+    pub(crate) seen: Vec<Routed>,
+    /// Experts of each token that take the place of those chosen, by layer; none: nothing is replaced.
+    pub(crate) forced: VecDeque<Vec<Vec<i32>>>,
 }
 
 impl<D: OnDevice> Bench<D> {
@@ -29,6 +51,7 @@ impl<D: OnDevice> Bench<D> {
         Self {
             device,
             launched: BTreeMap::new(),
+            routing: Routing::default(),
         }
     }
 
@@ -130,7 +153,17 @@ impl<D: Device> Device for Bench<D> {
 
     fn run(&mut self, ops: &[Op]) -> Result<(), ExecutorError> {
         self.count(ops);
-        self.device.run(ops)
+        if !self.routing.watch {
+            return self.device.run(ops);
+        }
+        let routes = |op: &Op| matches!(op, Op::Launch(launch) if launch.kernel == "route");
+        for part in ops.split_inclusive(routes) {
+            self.device.run(part)?;
+            if let Some(Op::Launch(launch)) = part.last().filter(|op| routes(op)) {
+                self.at_router(launch)?;
+            }
+        }
+        Ok(())
     }
 
     fn record(&mut self, graph: u64, ops: &[Op]) -> Result<(), ExecutorError> {
@@ -152,6 +185,52 @@ impl<D: Device> Device for Bench<D> {
 
     fn ended(&mut self, copy: u64) -> Result<bool, ExecutorError> {
         self.device.ended(copy)
+    }
+}
+
+impl<D: Device> Bench<D> {
+    fn words(&mut self, at: u64, count: usize) -> Result<Vec<u32>, ExecutorError> {
+        let mut bytes = vec![0; 4 * count];
+        self.device.read(Address(at), &mut bytes)?;
+        let word = |b: &[u8]| u32::from_le_bytes(b.try_into().expect("four bytes"));
+        Ok(bytes.chunks_exact(4).map(word).collect())
+    }
+
+    /// After a launch of `route`: notes what it read and chose, and puts what is forced in its place. The
+    /// forced experts get the shares that the logits give them.
+    fn at_router(&mut self, launch: &Launch) -> Result<(), ExecutorError> {
+        let arg = |i: usize| launch.args[i].bits();
+        let [tokens, experts, k] = [4, 5, 6].map(|i| arg(i) as usize);
+        let normalise = arg(7) != 0;
+        let logits = self.words(arg(0), tokens * experts)?;
+        let logits: Vec<f32> = logits.into_iter().map(f32::from_bits).collect();
+        let ids = self.words(arg(2), tokens * k)?;
+        let ids: Vec<i32> = ids.into_iter().map(|w| w as i32).collect();
+        let logits: Vec<Vec<f32>> = logits.chunks(experts).map(<[f32]>::to_vec).collect();
+        if let Some(forced) = self.routing.forced.pop_front() {
+            assert_eq!((forced.len(), forced[0].len()), (tokens, k));
+            let shares = forced.iter().zip(&logits).flat_map(|(chosen, row)| {
+                let exp = |e: usize| f64::from(row[e]).exp();
+                let mine = chosen.iter().map(|&e| exp(e as usize));
+                let whole: f64 = if normalise {
+                    mine.clone().sum()
+                } else {
+                    (0..experts).map(exp).sum()
+                };
+                mine.map(|x| ((x / whole) as f32).to_bits())
+                    .collect::<Vec<_>>()
+            });
+            let bytes = |words: Vec<u32>| -> Vec<u8> {
+                words.into_iter().flat_map(u32::to_le_bytes).collect()
+            };
+            let shares = bytes(shares.collect());
+            let chosen = bytes(forced.iter().flatten().map(|&e| e as u32).collect());
+            self.device.write(Address(arg(2)), &chosen)?;
+            self.device.write(Address(arg(3)), &shares)?;
+        }
+        let ids = ids.chunks(k).map(<[i32]>::to_vec).collect();
+        self.routing.seen.push(Routed { logits, ids });
+        Ok(())
     }
 }
 

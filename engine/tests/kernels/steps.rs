@@ -34,7 +34,7 @@ fn options(blocks: u64, block_size: u32, invariant: bool) -> Options {
 }
 
 /// A batch of (session, tokens before, tokens now, first block); tables are runs of blocks downwards.
-fn batch(rows: &[(u32, u64, u64, u32)], size: u64) -> (Batch, Vec<u32>) {
+pub(crate) fn batch(rows: &[(u32, u64, u64, u32)], size: u64) -> (Batch, Vec<u32>) {
     let mut batch = Batch {
         starts: vec![0],
         ..Batch::default()
@@ -67,11 +67,11 @@ fn batch(rows: &[(u32, u64, u64, u32)], size: u64) -> (Batch, Vec<u32>) {
 
 /// What rounding to brain floats (2^-8 each time) does to logits through two layers: measured on these
 /// models and steps as 0.0046 to 0.0111.
-const LOGITS: f64 = 0.02;
+pub(crate) const LOGITS: f64 = 0.02;
 
 /// The same model with every expert chosen. Rounding may turn a near tie between experts, which moves
-/// a row by 0.1 and is no error; with all of them the result is continuous. Which are chosen, and how
-/// rows find them, is tested apart.
+/// a row by 0.1 and is no error; with all of them the result is continuous. Steps with few experts a token
+/// are in `routing.rs`.
 fn continuous(name: &str) -> Weights {
     let mut weights = weights(name);
     if let Some(moe) = &mut weights.config.moe {
