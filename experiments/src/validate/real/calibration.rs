@@ -18,6 +18,7 @@ use sim::cost::{BatchShape, ClosedForm, Coefficients, Host, InMillis};
 use units::{Blocks, Nanos, SessionId};
 
 use super::bench::Bench;
+use super::varying;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::note;
@@ -44,6 +45,12 @@ pub struct Calibration {
     pub error_across: Option<f64>,
     /// Batches of the grid.
     pub batches: usize,
+    /// Times of a batch over their middle, lowest first: what steps of the simulation vary by.
+    pub step_factors: Vec<f64>,
+    /// Load 1 in sessions per second: it stays when the machine is measured between the runs.
+    pub unit_per_s: Option<f64>,
+    /// Whether what was measured between the real runs is in it.
+    pub whole: bool,
     /// What a call that computes takes beyond its CPU time, alone.
     pub tool_start_ns: u64,
     /// How much longer than its CPU time a call that computes keeps a tool core busy: its process is started
@@ -114,11 +121,15 @@ pub struct Fitted {
     pub fit: StepFit,
 }
 
-/// Times the grid on the engine and fits the closed forms, checked across so many folds.
+/// Times the grid on the engine, every batch once a round.
 ///
 /// # Errors
-/// A step that failed, an interruption, or a grid too small to fit.
-pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<Fitted, Failure> {
+/// A step that failed, or an interruption.
+pub fn time_steps(
+    bench: &mut Bench,
+    rounds: NonZeroU32,
+    interrupt: &Interrupt,
+) -> Result<Vec<Timed>, Failure> {
     let engine = &bench.engine;
     let reach = Reach {
         block_size: engine.block_size,
@@ -128,10 +139,11 @@ pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<F
         context: engine.context,
     };
     let points = grid(&reach);
-    let rounds = engine.rounds;
     let progress = |round: u32| {
-        let line = format!("timing {} batches, round {round} of {rounds}", points.len());
-        note(false, &line);
+        if rounds.get() > 1 {
+            let line = format!("timing {} batches, round {round} of {rounds}", points.len());
+            note(false, &line);
+        }
         !interrupt.is_set()
     };
     let timed = measure(&mut bench.executor, &reach, &points, rounds, progress)
@@ -143,9 +155,78 @@ pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<F
     if interrupt.is_set() {
         return Err(interrupted());
     }
+    Ok(timed)
+}
+
+/// Fits the closed forms to a timed grid, checked across so many folds.
+///
+/// # Errors
+/// Bad input: a grid too small to fit.
+pub fn fitted(bench: &Bench, timed: Vec<Timed>, folds: usize) -> Result<Fitted, Failure> {
     let steps: Vec<MeasuredStep> = timed.iter().map(measured).collect();
     let fit = fit_steps(&steps, bench.active_share, folds).map_err(Failure::bad_input)?;
     Ok(Fitted { timed, fit })
+}
+
+/// Times the grid on the engine and fits the closed forms, checked across so many folds.
+///
+/// # Errors
+/// As [`time_steps`] and [`fitted`].
+pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<Fitted, Failure> {
+    let timed = time_steps(bench, bench.engine.rounds, interrupt)?;
+    fitted(bench, timed, folds)
+}
+
+/// Times of a batch as a folder keeps them; the batches are those of the engine's grid, in its order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptTimes {
+    times_ns: Vec<u64>,
+    cpu_ns: Vec<u64>,
+}
+
+/// What a folder keeps of a timed grid.
+pub fn kept(timed: &[Timed]) -> Vec<KeptTimes> {
+    let all = |times: &[Nanos]| times.iter().map(|t| t.as_nanos()).collect();
+    let of = |t: &Timed| KeptTimes {
+        times_ns: all(&t.times),
+        cpu_ns: all(&t.cpu),
+    };
+    timed.iter().map(of).collect()
+}
+
+/// A grid's times together with those that were kept of it before. Both are of one grid.
+pub fn merged(mut timed: Vec<Timed>, kept: Vec<KeptTimes>) -> Vec<Timed> {
+    for (batch, kept) in timed.iter_mut().zip(kept) {
+        batch
+            .times
+            .extend(kept.times_ns.into_iter().map(Nanos::new));
+        batch.times.sort_unstable();
+        batch.cpu.extend(kept.cpu_ns.into_iter().map(Nanos::new));
+        batch.cpu.sort_unstable();
+    }
+    timed
+}
+
+/// The first calibration with what was measured between the runs: the machine's speed changes while they
+/// take their minutes, and this is what they met. The load that they were offered stays.
+pub fn measured_between(
+    first: &Calibration,
+    steps: &Fitted,
+    starts: ToolStarts,
+    threads: usize,
+) -> Calibration {
+    let middle = |a: u64, b: Nanos| u64::midpoint(a, b.as_nanos());
+    Calibration {
+        cost_ms: coefficients(&steps.fit.ms),
+        error_across: steps.fit.across.all,
+        step_factors: varying::factors(&steps.timed),
+        disturbed: disturbed(&steps.timed, threads),
+        tool_start_ns: middle(first.tool_start_ns, starts.computing),
+        tool_core_ns: middle(first.tool_core_ns, starts.core),
+        wait_start_ns: middle(first.wait_start_ns, starts.waiting),
+        whole: true,
+        ..first.clone()
+    }
 }
 
 /// Ctrl-C, after what is complete was kept.
@@ -328,6 +409,18 @@ mod tests {
             log.lines().nth(1),
             Some("2,200,5,125,4.000000,3.000000,9.000000,3.000000,3")
         );
+    }
+
+    #[test]
+    fn two_measurements_become_one() {
+        let batch = |times: &[u64]| Timed {
+            point: Point::default(),
+            times: times.iter().map(|ms| Nanos::from_millis(*ms)).collect(),
+            cpu: times.iter().map(|ms| Nanos::from_millis(*ms)).collect(),
+        };
+        let before = kept(&[batch(&[2, 9]), batch(&[4])]);
+        let both = merged(vec![batch(&[3, 5]), batch(&[1])], before);
+        assert_eq!(both, [batch(&[2, 3, 5, 9]), batch(&[1, 4])]);
     }
 
     #[test]

@@ -29,8 +29,12 @@ pub struct Cell {
     pub real_high: Option<f64>,
     /// Real runs.
     pub repeats: usize,
-    /// The simulator's.
+    /// Mean over the simulated runs.
     pub simulated: Option<f64>,
+    /// The lowest of them.
+    pub simulated_low: Option<f64>,
+    /// The highest.
+    pub simulated_high: Option<f64>,
     /// Simulated over real, less 1; `None` where the real one is 0 or missing.
     pub error: Option<f64>,
 }
@@ -85,7 +89,8 @@ impl Cell {
             these.filter_map(|r| figure.of(r, ideals)).collect()
         };
         let real = of(World::Real);
-        let simulated = of(World::Simulated).first().copied();
+        let simulations = of(World::Simulated);
+        let simulated = mean(&simulations);
         let average = mean(&real);
         let error = average
             .filter(|real| *real > 0.0)
@@ -101,6 +106,8 @@ impl Cell {
             real_high: real.iter().copied().reduce(f64::max),
             repeats: real.len(),
             simulated,
+            simulated_low: simulations.iter().copied().reduce(f64::min),
+            simulated_high: simulations.iter().copied().reduce(f64::max),
             error,
         }
     }

@@ -112,7 +112,7 @@ impl Folder {
     fn name(which: &Which, chosen: &Chosen) -> String {
         let world = match which.world {
             World::Real => format!("real-{}", which.repeat),
-            World::Simulated => "simulated".to_owned(),
+            World::Simulated => format!("simulated-{}", which.repeat),
         };
         // A policy file may change under the same name.
         let settings = blake3::hash(chosen.toml().unwrap_or_default().as_bytes()).to_hex();

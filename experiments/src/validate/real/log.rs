@@ -65,6 +65,7 @@ impl Log {
             tool_calls: summary.tool_calls,
             tools_ns: summary.tool_elapsed.as_nanos(),
             tools_alone_ns: summary.tool_alone.as_nanos(),
+            discarded: 0,
         }
     }
 }

@@ -15,6 +15,7 @@ mod files;
 mod load;
 mod log;
 pub mod result;
+mod varying;
 pub mod watch;
 pub mod world;
 pub mod write;
@@ -50,6 +51,16 @@ use write::{Check, Report};
 
 /// Share of its core that an engine may lose to other programs before a measurement is in doubt.
 const QUIET: f64 = 0.05;
+
+/// Real runs of one kind that may be discarded because other programs took the engine's core: a machine
+/// that is never quiet has to be measured as it is.
+const DISCARDS: u32 = 2;
+
+/// Where a folder keeps the times of the grid's batches.
+const TIMES: &str = "times.json";
+
+/// Simulated runs of each policy and load. They cost next to nothing, so as many as make their mean certain.
+const SIMULATIONS: u32 = 20;
 
 /// The policies that are compared if none are named.
 pub const POLICIES: &str = "fcfs,continuum,mars,autellix";
@@ -168,7 +179,7 @@ impl Study {
     fn identity(&self) -> serde_json::Value {
         let e = &self.engine;
         json!({
-            "version": 1,
+            "version": 2,
             "executor": format!("{:?}", e.executor).to_lowercase(),
             "weights": e.weights,
             "threads": e.threads.get(),
@@ -187,17 +198,25 @@ impl Study {
     fn run(&self, interrupt: &Interrupt) -> Result<Report, Failure> {
         self.folder.check_identity(&self.identity())?;
         let mut bench = Bench::open(self.engine.clone())?;
-        let calibration = self.calibration(&mut bench, interrupt)?;
-        let twin = self.twin(&bench, calibration)?;
-        let unit = load::unit_rate(&twin.alone, &self.sessions, self.engine.cores.tools.len())?;
+        let first = self.calibration(&mut bench, interrupt)?;
+        let twin = self.twin(&bench, first.clone())?;
+        let unit = match first.unit_per_s {
+            Some(unit) => unit,
+            None => load::unit_rate(&twin.alone, &self.sessions, self.engine.cores.tools.len())?,
+        };
+        let first = Calibration {
+            unit_per_s: Some(unit),
+            ..first
+        };
+        self.folder.write_json("calibration.json", &first)?;
         let loads: Vec<(f64, f64)> = self
             .load
             .loads
             .iter()
             .map(|&x| (x, load::three_digits(x * unit)))
             .collect();
-        let mut runs = self.simulated(&twin, &loads, interrupt)?;
-        let expected: f64 = runs
+        let expected: f64 = self
+            .simulated(&twin, &loads, 1, interrupt)?
             .iter()
             .map(|r| Nanos::new(r.makespan_ns).as_secs())
             .sum();
@@ -206,7 +225,10 @@ impl Study {
             expected * f64::from(self.load.repeats)
         );
         note(false, &line);
-        runs.extend(self.real(&mut bench, &twin, &loads, interrupt)?);
+        let mut runs = self.real(&mut bench, &twin, &loads, interrupt)?;
+        let calibration = self.whole_calibration(&mut bench, first, interrupt)?;
+        let twin = self.twin(&bench, calibration)?;
+        runs.extend(self.simulated(&twin, &loads, SIMULATIONS, interrupt)?);
         Ok(self.report(&bench, &twin, &runs, &loads))
     }
 
@@ -223,12 +245,15 @@ impl Study {
         let starts = calibration::tool_starts(&self.engine.cores.tools)?;
         let fitted = calibration::steps(bench, calibration::FOLDS, interrupt)?;
         self.folder
+            .write_json(TIMES, &calibration::kept(&fitted.timed))?;
+        self.folder
             .write("steps.csv", &calibration::step_log(&fitted.timed))?;
         let calibration = Calibration {
             cost_ms: calibration::coefficients(&fitted.fit.ms),
             active_share: bench.active_share,
             error_across: fitted.fit.across.all,
             batches: fitted.timed.len(),
+            step_factors: varying::factors(&fitted.timed),
             tool_start_ns: starts.computing.as_nanos(),
             tool_core_ns: starts.core.as_nanos(),
             wait_start_ns: starts.waiting.as_nanos(),
@@ -253,6 +278,37 @@ impl Study {
         Ok(calibration)
     }
 
+    /// Times every batch of the grid once more and keeps that.
+    fn measure_between(&self, bench: &mut Bench, interrupt: &Interrupt) -> Result<(), Failure> {
+        let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
+        let before = self.folder.read(TIMES)?.unwrap_or_default();
+        let all = calibration::merged(timed, before);
+        self.folder.write_json(TIMES, &calibration::kept(&all))
+    }
+
+    /// The calibration with what was measured between the runs.
+    fn whole_calibration(
+        &self,
+        bench: &mut Bench,
+        first: Calibration,
+        interrupt: &Interrupt,
+    ) -> Result<Calibration, Failure> {
+        if first.whole {
+            return Ok(first);
+        }
+        let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
+        let before = self.folder.read(TIMES)?.unwrap_or_default();
+        let timed = calibration::merged(timed, before);
+        let steps = calibration::fitted(bench, timed, calibration::FOLDS)?;
+        let starts = calibration::tool_starts(&self.engine.cores.tools)?;
+        let threads = self.engine.threads.get();
+        let whole = calibration::measured_between(&first, &steps, starts, threads);
+        self.folder
+            .write("steps.csv", &calibration::step_log(&steps.timed))?;
+        self.folder.write_json("calibration.json", &whole)?;
+        Ok(whole)
+    }
+
     fn twin(&self, bench: &Bench, calibration: Calibration) -> Result<Twin, Failure> {
         let cores = u32::try_from(self.engine.cores.tools.len()).ok();
         let cores = cores.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
@@ -274,39 +330,61 @@ impl Study {
         })
     }
 
+    /// So many of each policy and load: the same load, and step times that vary as measured.
     fn simulated(
         &self,
         twin: &Twin,
         loads: &[(f64, f64)],
+        of_each: u32,
         interrupt: &Interrupt,
     ) -> Result<Vec<RunResult>, Failure> {
         let mut runs = Vec::new();
         for &(load, rate_per_s) in loads {
             for chosen in &self.policies {
-                let offered = load::offered(&twin.sessions, rate_per_s, self.load.seed)?;
-                let mut log = self.log(&twin.step_cost, interrupt);
-                let summary = simulate(&twin.setup, built(chosen)?, offered.into_iter(), &mut log)
-                    .map_err(Failure::of_run)?;
-                let which = Which {
-                    policy: chosen.name.clone(),
-                    load,
-                    rate_per_s,
-                    world: World::Simulated,
-                    repeat: 0,
-                };
-                let result = log.result(which, &summary);
-                self.folder.write_run(&result, chosen)?;
-                runs.push(result);
+                for repeat in 0..of_each {
+                    let which = Which {
+                        policy: chosen.name.clone(),
+                        load,
+                        rate_per_s,
+                        world: World::Simulated,
+                        repeat,
+                    };
+                    let result = self.simulated_once(twin, chosen, which, interrupt)?;
+                    self.folder.write_run(&result, chosen)?;
+                    runs.push(result);
+                }
             }
         }
         Ok(runs)
+    }
+
+    fn simulated_once(
+        &self,
+        twin: &Twin,
+        chosen: &Chosen,
+        which: Which,
+        interrupt: &Interrupt,
+    ) -> Result<RunResult, Failure> {
+        let offered = load::offered(&twin.sessions, which.rate_per_s, self.load.seed)?;
+        let mut log = self.log(&twin.step_cost, interrupt);
+        let factors = twin.calibration.step_factors.clone();
+        let cost = Arc::clone(&twin.setup.cost);
+        let seed = u64::from(which.repeat);
+        let mut setup = twin.setup.clone();
+        setup.cost = Arc::new(varying::Varying::new(cost, factors, seed));
+        // Steps that repeat would all take the first one's time.
+        setup.engine.fast_forward = false;
+        let summary = simulate(&setup, built(chosen)?, offered.into_iter(), &mut log)
+            .map_err(Failure::of_run)?;
+        Ok(log.result(which, &summary))
     }
 
     fn log(&self, cost: &Arc<dyn StepCost>, interrupt: &Interrupt) -> Log {
         Log::new(self.sessions.len(), Arc::clone(cost), interrupt)
     }
 
-    /// Repeats outermost: a disturbance of some minutes then does not hit all runs of one policy.
+    /// Repeats outermost: a disturbance of some minutes then does not hit all runs of one policy. Before each
+    /// run the grid's batches are timed once, so that the simulator is told the machine as the runs met it.
     fn real(
         &self,
         bench: &mut Bench,
@@ -331,32 +409,68 @@ impl Study {
                         runs.push(kept);
                         continue;
                     }
-                    let offered = load::offered(&self.sessions, rate_per_s, self.load.seed)?;
-                    let mut log = self.log(&twin.step_cost, interrupt);
-                    log.watch(bench.executor.last());
+                    self.measure_between(bench, interrupt)?;
                     let began = Instant::now();
-                    let world = world::Real {
-                        cost: &twin.setup.cost,
-                        policy: built(chosen)?,
-                        offered,
-                    };
-                    let summary = world.run(bench, &mut log)?;
-                    if interrupt.is_set() {
-                        return Err(interrupted());
-                    }
+                    let result = self.real_quiet(bench, twin, chosen, &which, interrupt)?;
                     let line = format!(
                         "run {at} of {total}: {} at load {load}, repeat {repeat}: {:.1} s",
                         chosen.name,
                         began.elapsed().as_secs_f64()
                     );
                     note(false, &line);
-                    let result = log.result(which, &summary);
                     self.folder.write_run(&result, chosen)?;
                     runs.push(result);
                 }
             }
         }
         Ok(runs)
+    }
+
+    /// A run, again if other programs took the engine's core meanwhile: that is seen from processor time
+    /// alone, whatever the run came to.
+    fn real_quiet(
+        &self,
+        bench: &mut Bench,
+        twin: &Twin,
+        chosen: &Chosen,
+        which: &Which,
+        interrupt: &Interrupt,
+    ) -> Result<RunResult, Failure> {
+        let mut discarded = 0;
+        loop {
+            let offered = load::offered(&self.sessions, which.rate_per_s, self.load.seed)?;
+            let mut log = self.log(&twin.step_cost, interrupt);
+            log.watch(bench.executor.last());
+            let world = world::Real {
+                cost: &twin.setup.cost,
+                policy: built(chosen)?,
+                offered,
+            };
+            let summary = world.run(bench, &mut log)?;
+            if interrupt.is_set() {
+                return Err(interrupted());
+            }
+            let result = RunResult {
+                discarded,
+                ..log.result(which.clone(), &summary)
+            };
+            let one_thread = self.engine.threads.get() == 1;
+            let lost = result
+                .on_core()
+                .filter(|_| one_thread)
+                .map(|share| 1.0 - share);
+            let Some(lost) = lost.filter(|lost| *lost > QUIET && discarded < DISCARDS) else {
+                return Ok(result);
+            };
+            discarded += 1;
+            let line = format!(
+                "discarded: other programs took {:.0} % of the engine's core during {} at load {}; again",
+                100.0 * lost,
+                which.policy,
+                which.load
+            );
+            note(false, &line);
+        }
     }
 
     fn report(
@@ -403,6 +517,7 @@ impl Study {
                 fact("sessions of each run", self.sessions.len().to_string()),
                 fact("loads", rates.join(", ")),
                 fact("real runs of each", self.load.repeats.to_string()),
+                fact("simulated runs of each", SIMULATIONS.to_string()),
                 fact(
                     "step cost",
                     format!(

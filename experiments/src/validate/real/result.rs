@@ -26,7 +26,7 @@ pub struct Which {
     pub rate_per_s: f64,
     /// Real or simulated.
     pub world: World,
-    /// Which repeat, from 0. A simulation has one: another would be the same.
+    /// Which repeat, from 0. Of a simulation, the seed of what its steps vary by.
     pub repeat: u32,
 }
 
@@ -57,6 +57,22 @@ pub struct RunResult {
     pub tools_ns: u64,
     /// Their time alone.
     pub tools_alone_ns: u64,
+    /// Runs before this one that were discarded because other programs took the engine's core.
+    #[serde(default)]
+    pub discarded: u32,
+}
+
+impl RunResult {
+    /// CPU time of this process over the executor's time; below 1 with one thread, other programs took its
+    /// core. `None` in a simulation.
+    pub fn on_core(&self) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "spans of a run")]
+        let share = |cpu, took| cpu as f64 / took as f64;
+        self.cpu_ns
+            .zip(self.computing_ns)
+            .filter(|&(_, took)| took > 0)
+            .map(|(cpu, took)| share(cpu, took))
+    }
 }
 
 /// One figure that both worlds have.
@@ -182,6 +198,7 @@ pub(super) mod tests {
             tool_calls: 0,
             tools_ns: 0,
             tools_alone_ns: 0,
+            discarded: 0,
         }
     }
 
