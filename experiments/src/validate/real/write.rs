@@ -38,7 +38,8 @@ pub struct Check {
     pub repeat: u32,
     /// Steps taken.
     pub steps: u64,
-    /// Time of its steps by the cost model over what the executor took for them, less 1.
+    /// Time of its steps by the cost model over what the executor took for them, less 1. By the model as it
+    /// was fitted before the runs: what is measured between them comes later.
     pub step_cost_error: Option<f64>,
     /// CPU time of its steps over the executor's time: below 1 with one thread, other programs took its
     /// core.
