@@ -200,15 +200,19 @@ impl Study {
         let mut bench = Bench::open(self.engine.clone())?;
         let first = self.calibration(&mut bench, interrupt)?;
         let twin = self.twin(&bench, first.clone())?;
-        let unit = match first.unit_per_s {
-            Some(unit) => unit,
-            None => load::unit_rate(&twin.alone, &self.sessions, self.engine.cores.tools.len())?,
+        let (first, unit) = if let Some(unit) = first.unit_per_s {
+            (first, unit)
+        } else {
+            let cores = self.engine.cores.tools.len();
+            let unit = load::unit_rate(&twin.alone, &self.sessions, cores)?;
+            let unit_per_s = Some(unit);
+            let first = Calibration {
+                unit_per_s,
+                ..first
+            };
+            self.folder.write_json("calibration.json", &first)?;
+            (first, unit)
         };
-        let first = Calibration {
-            unit_per_s: Some(unit),
-            ..first
-        };
-        self.folder.write_json("calibration.json", &first)?;
         let loads: Vec<(f64, f64)> = self
             .load
             .loads
