@@ -11,11 +11,12 @@
 use engine::{
     Batch, ExecutorError, Row,
     cuda::{
-        Address, Device, Limits, Op,
+        Address, Device, Limits, Module, Op, PrefillAttention, PrefillKernel,
         buffers::{Buffer, Buffers},
         launch::tile_limit,
         metadata::{Layout, pack},
         model::random,
+        prefill::{AGREEMENT, Trial, decide},
         program::{Pool, Program},
         shape::{GRAPH_ROWS, Shape},
         work::{Work, part_length},
@@ -67,10 +68,11 @@ proptest! {
 
     #[test]
     fn parts_cover_each_context_once_and_tiles_each_query_once(
-        rows in rows(), group in 1_usize..17, kv_heads in 1_usize..9, invariant: bool,
+        rows in rows(), group in 1_usize..17, kv_heads in 1_usize..9, invariant: bool, wgmma: bool,
     ) {
         let batch = batch(&rows);
-        let work = Work::new(&batch, group, kv_heads, 132, invariant);
+        let (kernel, tile) = if wgmma { (PrefillKernel::Wgmma, 128) } else { (PrefillKernel::Mma, 64) };
+        let work = Work::new(&batch, group, kv_heads, 132, invariant, kernel);
         prop_assert_eq!(work.part_starts.len(), work.tokens.len() + 1);
         let mut decoding = work.tokens.iter().zip(work.part_starts.windows(2));
         for (r, &(query, context)) in rows.iter().enumerate() {
@@ -87,7 +89,7 @@ proptest! {
                 }
                 prop_assert_eq!(reached as u64, context);
             } else {
-                let wanted = (query * group as u64).div_ceil(64);
+                let wanted = (query * group as u64).div_ceil(tile);
                 prop_assert_eq!(tiles, (0..wanted).collect::<Vec<_>>());
             }
         }
@@ -98,7 +100,7 @@ proptest! {
     fn a_bucket_holds_its_step_and_pads_what_is_left(rows in rows()) {
         let decodes: Vec<_> = rows.iter().map(|r| (1, r.1)).collect();
         let batch = batch(&decodes);
-        let work = Work::new(&batch, 4, 8, 132, false);
+        let work = Work::new(&batch, 4, 8, 132, false, PrefillKernel::Mma);
         let exact = Shape::exact(&batch, &work);
         let bucket = exact.bucket().expect("it only decodes");
         prop_assert!(bucket.tokens >= exact.tokens && bucket.parts >= exact.parts);
@@ -136,7 +138,7 @@ proptest! {
 #[test]
 fn arrays_of_a_step_lie_side_by_side_at_multiples_of_sixteen_bytes() {
     let batch = batch(&[(3, 20), (1, 5)]);
-    let work = Work::new(&batch, 2, 1, 132, false);
+    let work = Work::new(&batch, 2, 1, 132, false, PrefillKernel::Mma);
     let shape = Shape::exact(&batch, &work);
     let at = Layout::new(shape);
     let mut arrays = Vec::new();
@@ -192,10 +194,10 @@ fn a_few_long_contexts_are_cut_finer_than_many() {
 #[test]
 fn steps_beyond_the_buckets_are_not_recorded() {
     let mixed = batch(&[(2, 20), (1, 5)]);
-    let work = Work::new(&mixed, 2, 1, 132, false);
+    let work = Work::new(&mixed, 2, 1, 132, false, PrefillKernel::Mma);
     assert_eq!(Shape::exact(&mixed, &work).bucket(), None);
     let many = batch(&vec![(1, 5); GRAPH_ROWS + 1]);
-    let work = Work::new(&many, 2, 1, 132, false);
+    let work = Work::new(&many, 2, 1, 132, false, PrefillKernel::Mma);
     assert_eq!(Shape::exact(&many, &work).bucket(), None);
     assert_eq!(Shape::default().bucket(), None);
     // Every number of rows up to the limit falls into one of 8 + 7 + 12 shapes.
@@ -319,9 +321,14 @@ fn every_launch_of_every_shape_is_within_the_limits_of_both_architectures() {
         let model = random(&mut paper, &config, 1).expect("paper bears all");
         let mut buffers = Buffers::default();
         for rows in &steps {
-            for invariant in [false, true] {
+            for (invariant, prefill) in [
+                (false, PrefillKernel::Mma),
+                (true, PrefillKernel::Mma),
+                (false, PrefillKernel::Wgmma),
+            ] {
                 let batch = batch(rows);
-                let work = Work::new(&batch, config.group(), config.kv_heads, 132, invariant);
+                let (group, kv_heads) = (config.group(), config.kv_heads);
+                let work = Work::new(&batch, group, kv_heads, 132, invariant, prefill);
                 let exact = Shape::exact(&batch, &work);
                 let shape = exact.bucket().unwrap_or(exact);
                 buffers
@@ -338,6 +345,7 @@ fn every_launch_of_every_shape_is_within_the_limits_of_both_architectures() {
                     buffers: &buffers,
                     shape,
                     invariant,
+                    prefill,
                 };
                 let ops = program.ops();
                 assert!(ops.len() > 10 * config.layers / 2);
@@ -345,7 +353,10 @@ fn every_launch_of_every_shape_is_within_the_limits_of_both_architectures() {
                     match op {
                         Op::Launch(launch) => {
                             for limits in [Limits::of((8, 0), 108), Limits::of((9, 0), 132)] {
-                                assert_eq!(launch.fault(limits), None, "{rows:?}");
+                                let there = launch.module != Module::PrefillWgmma || limits.wgmma;
+                                if there {
+                                    assert_eq!(launch.fault(limits), None, "{rows:?}");
+                                }
                             }
                         }
                         Op::Product(p) => {
@@ -424,4 +435,112 @@ fn memory_of_a_step_is_what_its_arrays_hold_and_only_grows() {
     assert_eq!(buffers.at(Buffer::Residual), residual);
     // A row of logits, a sampled id, and four more places in the arrays.
     assert_eq!(buffers.bytes(), held + 4 * 151_936 + 4 + 16);
+}
+
+/// A trial that ends like this; asked for once at most.
+fn ends(trial: Trial) -> impl FnOnce() -> Result<Trial, ExecutorError> {
+    move || Ok(trial)
+}
+
+fn must_not_be_asked_for() -> Result<Trial, ExecutorError> {
+    panic!("a trial that decides nothing")
+}
+
+#[test]
+fn the_new_kernel_is_used_only_where_a_trial_agrees() {
+    let auto = |trial| {
+        decide(PrefillAttention::Auto, false, None, ends(trial))
+            .expect("the trial ran")
+            .expect("auto never refuses")
+    };
+    for (trial, kernel) in [
+        (Trial::Apart(0.0), PrefillKernel::Wgmma),
+        (Trial::Apart(AGREEMENT), PrefillKernel::Wgmma),
+        (Trial::Apart(AGREEMENT * 1.001), PrefillKernel::Mma),
+        (Trial::Apart(f64::INFINITY), PrefillKernel::Mma),
+        (Trial::NotANumber, PrefillKernel::Mma),
+    ] {
+        let decision = auto(trial);
+        assert_eq!(decision.kernel, kernel, "{trial:?}: {}", decision.reason);
+        assert_eq!(decision.disagreed, kernel == PrefillKernel::Mma);
+        assert!(decision.reason.contains("trial"), "{}", decision.reason);
+    }
+}
+
+#[test]
+fn no_trial_runs_where_it_decides_nothing() {
+    let decided = |asked, invariant, obstacle: Option<&str>| {
+        decide(
+            asked,
+            invariant,
+            obstacle.map(str::to_owned),
+            must_not_be_asked_for,
+        )
+        .expect("no trial")
+    };
+    let kernel = |asked, invariant, obstacle| {
+        let decision = decided(asked, invariant, obstacle).expect("not refused");
+        assert!(!decision.disagreed, "{decision:?}");
+        decision.kernel
+    };
+    let old = PrefillKernel::Mma;
+    assert_eq!(kernel(PrefillAttention::Mma, false, None), old);
+    assert_eq!(kernel(PrefillAttention::Mma, true, Some("x")), old);
+    assert_eq!(kernel(PrefillAttention::Auto, false, Some("x")), old);
+    assert_eq!(kernel(PrefillAttention::Auto, true, None), old);
+    assert_eq!(
+        kernel(PrefillAttention::Wgmma, false, None),
+        PrefillKernel::Wgmma
+    );
+    // Asked for by name where it cannot be: said, not replaced.
+    let refused = decided(PrefillAttention::Wgmma, false, Some("too old")).expect_err("refused");
+    assert_eq!(refused, "too old");
+    let refused = decided(PrefillAttention::Wgmma, true, None).expect_err("refused");
+    assert!(refused.contains("must not depend"), "{refused}");
+}
+
+#[test]
+fn a_trial_that_fails_is_the_callers_error() {
+    let failed = || Err(ExecutorError::Batch("the device is gone".into()));
+    let error = decide(PrefillAttention::Auto, false, None, failed).expect_err("it failed");
+    assert!(error.to_string().contains("the device is gone"), "{error}");
+}
+
+#[test]
+fn kernels_are_compared_query_by_query() {
+    // By hand: lengths 5 and 13; the second is off by (3, 4) = 5, so 5 / 13.
+    let expected = [3.0, 4.0, 5.0, 12.0];
+    assert_eq!(Trial::compare(&expected, &expected, 2), Trial::Apart(0.0));
+    assert_eq!(
+        Trial::compare(&[3.0, 4.0, 8.0, 16.0], &expected, 2),
+        Trial::Apart(5.0 / 13.0)
+    );
+    // One bad query among many good ones is not diluted; zero against zero agrees.
+    assert_eq!(
+        Trial::compare(&[0.0, 0.0, 1.0, 0.0], &[0.0; 4], 2),
+        Trial::Apart(f64::INFINITY)
+    );
+    assert_eq!(
+        Trial::compare(&[f32::NAN, 4.0, 5.0, 12.0], &expected, 2),
+        Trial::NotANumber
+    );
+}
+
+#[test]
+fn the_new_kernel_says_what_it_does_not_take() {
+    let heads = |width| engine::cuda::launch::Heads {
+        query: 8,
+        kv: 2,
+        width,
+    };
+    let (old, new) = (PrefillKernel::Mma, PrefillKernel::Wgmma);
+    let (ampere, hopper) = (Limits::of((8, 0), 108), Limits::of((9, 0), 132));
+    for width in [32, 64, 128] {
+        assert_eq!(old.obstacle(heads(width), ampere), None);
+        assert_eq!(new.obstacle(heads(width), hopper).is_none(), width > 32);
+        let why = new.obstacle(heads(width), ampere).expect("too old");
+        assert!(why.contains("9.0"), "{why}");
+    }
+    // Blackwell has other instructions in place of these.
+    assert!(new.obstacle(heads(64), Limits::of((10, 0), 148)).is_some());
 }

@@ -13,6 +13,7 @@ mod demo;
 mod determinism;
 #[cfg(target_os = "linux")]
 mod engine;
+mod engine_bench;
 mod errors;
 mod figures;
 mod generate;

@@ -12,12 +12,14 @@ use crate::{
 use super::{
     buffers::{Buffer, Buffers},
     device::Device,
-    launch,
+    launch::{self, Heads},
     metadata::{Layout, pack},
     model::{self, DeviceModel},
     op::{Address, Op},
+    prefill::{Decision, PrefillAttention, PrefillKernel, decide},
     program::{Pool, Program},
     shape::Shape,
+    trial,
     work::Work,
 };
 
@@ -34,6 +36,8 @@ pub struct Options {
     pub invariant: bool,
     /// Whether steps that only decode are recorded and replayed as one graph.
     pub graphs: bool,
+    /// What computes attention of rows with many queries.
+    pub prefill: PrefillAttention,
 }
 
 /// Host memory of one session's copy.
@@ -54,6 +58,7 @@ pub struct CudaExecutor<D> {
     model: DeviceModel,
     pool: Pool,
     options: Options,
+    prefill: Decision,
     buffers: Buffers,
     /// Arrays of the step, reused.
     arrays: Vec<i32>,
@@ -100,6 +105,7 @@ impl<D: Device> CudaExecutor<D> {
         model: DeviceModel,
         options: Options,
     ) -> Result<Self, ExecutorError> {
+        let prefill = choose(&mut device, &config, options)?;
         let bytes = options.blocks * block_bytes(&config, options.block_size);
         let base = device.alloc(bytes)?;
         // Fresh memory holds numbers, as with the other executors.
@@ -114,6 +120,7 @@ impl<D: Device> CudaExecutor<D> {
                 blocks: options.blocks,
             },
             options,
+            prefill,
             buffers: Buffers::default(),
             arrays: Vec::new(),
             samples: 0,
@@ -127,6 +134,11 @@ impl<D: Device> CudaExecutor<D> {
     /// The device.
     pub fn device(&mut self) -> &mut D {
         &mut self.device
+    }
+
+    /// What computes attention of rows with many queries, and why.
+    pub fn prefill(&self) -> &Decision {
+        &self.prefill
     }
 
     /// The model's shape.
@@ -177,6 +189,7 @@ impl<D: Device> CudaExecutor<D> {
             buffers: &self.buffers,
             shape,
             invariant: self.options.invariant,
+            prefill: self.prefill.kernel,
         };
         let ops = program.ops();
         let limits = self.device.limits();
@@ -218,6 +231,25 @@ impl<D: Device> CudaExecutor<D> {
             room,
         ))
     }
+}
+
+/// Chooses the kernel of prefill attention, by a trial on the device where that decides.
+fn choose<D: Device>(
+    device: &mut D,
+    config: &ModelConfig,
+    options: Options,
+) -> Result<Decision, ExecutorError> {
+    let heads = Heads::of(config);
+    let obstacle = PrefillKernel::Wgmma.obstacle(heads, device.limits());
+    let chosen = decide(options.prefill, options.invariant, obstacle, || {
+        trial::run(device, heads, options.block_size)
+    })
+    .map_err(|e| ExecutorError::Device {
+        device: device.name(),
+        doing: "the trial of the wgmma prefill kernel (left out where `mma` is asked for)".into(),
+        what: e.to_string(),
+    })?;
+    chosen.map_err(|why| ExecutorError::Batch(format!("wgmma prefill attention: {why}")))
 }
 
 /// Bytes of one KV block of such a model over all layers: what [`Executor::block_bytes`] says of an
@@ -291,6 +323,7 @@ impl<D: Device> Executor for CudaExecutor<D> {
             self.config.kv_heads,
             limits.processors,
             self.options.invariant,
+            self.prefill.kernel,
         );
         let exact = Shape::exact(batch, &work);
         let bucket = exact.bucket().filter(|_| self.options.graphs);

@@ -313,6 +313,7 @@ fn describe(context: &CudaContext) -> Result<(String, (u32, u32), Limits), Drive
             CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
         )?,
         processors: attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        wgmma: (major, minor) == (9, 0),
     };
     Ok((
         context.name()?,
@@ -334,8 +335,12 @@ fn load(
     cubins: &Path,
 ) -> Result<FxHashMap<&'static str, sys::CUfunction>, ExecutorError> {
     let mut functions = FxHashMap::default();
+    let arch = architecture(capability);
     for module in Module::ALL {
-        let cubin = nvrtc::cached(module, &architecture(capability), cubins)
+        if !module.compiles_for(&arch) {
+            continue;
+        }
+        let cubin = nvrtc::cached(module, &arch, cubins)
             .map_err(|e| failed(name, "compiling kernels", &e))?;
         // SAFETY: a whole ELF image, which the driver copies. Modules stay until the process ends.
         let loaded = unsafe { module::load_data(cubin.code.as_ptr().cast()) }
@@ -345,7 +350,11 @@ fn load(
             // SAFETY: the module is loaded and stays.
             let found = unsafe { module::get_function(loaded, symbol) }
                 .map_err(|e| failed(name, kernel, &e))?;
-            if matches!(module, Module::Gemm | Module::Prefill) && limits.shared > PLAIN_SHARED {
+            if matches!(
+                module,
+                Module::Gemm | Module::Prefill | Module::PrefillWgmma
+            ) && limits.shared > PLAIN_SHARED
+            {
                 let bytes = i32::try_from(limits.shared).expect("some hundred KiB");
                 // SAFETY: the function was found above. These kernels declare no shared memory of
                 // their own, so a block may have all of it.

@@ -1,8 +1,11 @@
 //! Launches of the kernels: grids, shared memory and arguments in the order in which each takes them.
 
+use crate::model::ModelConfig;
+
 use super::{
     kernels::Module,
     op::{Address, Arg, Launch},
+    prefill::PrefillKernel,
 };
 
 /// Tokens that one head width, paged KV and the block tables say where to find.
@@ -32,6 +35,15 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// Those of a model.
+    pub fn of(config: &ModelConfig) -> Self {
+        Self {
+            query: count(config.heads),
+            kv: count(config.kv_heads),
+            width: count(config.head_dim),
+        }
+    }
+
     /// Query heads of a KV head.
     pub fn group(self) -> u32 {
         self.query / self.kv
@@ -251,7 +263,8 @@ pub struct Tiled {
     pub items: Address,
 }
 
-/// Attention of rows with many queries. The head's width is 32, 64 or 128.
+/// Attention of rows with many queries. The head's width is 32, 64 or 128; not 32 for
+/// [`PrefillKernel::Wgmma`]. Tiles are the kernel's.
 pub fn prefill(
     q: Address,
     out: Address,
@@ -259,11 +272,15 @@ pub fn prefill(
     tiled: &Tiled,
     heads: Heads,
     count: u32,
+    kernel: PrefillKernel,
 ) -> Launch {
-    let kernel = match heads.width {
-        32 => "prefill_32",
-        64 => "prefill_64",
-        _ => "prefill_128",
+    // Queries, and stages of keys and values: see the kernels. Wgmma moves their beginning up to 1024.
+    let (module, name, block, shared) = match (kernel, heads.width) {
+        (PrefillKernel::Mma, 32) => (Module::Prefill, "prefill_32", 128, 640 * 32),
+        (PrefillKernel::Mma, 64) => (Module::Prefill, "prefill_64", 128, 640 * 64),
+        (PrefillKernel::Mma, _) => (Module::Prefill, "prefill_128", 128, 640 * 128),
+        (PrefillKernel::Wgmma, 64) => (Module::PrefillWgmma, "prefill_wgmma_64", 256, 1024 * 65),
+        (PrefillKernel::Wgmma, _) => (Module::PrefillWgmma, "prefill_wgmma_128", 256, 1024 * 129),
     };
     let args = vec![
         Arg::Address(q),
@@ -282,8 +299,8 @@ pub fn prefill(
         Arg::Float(heads.scale()),
     ];
     Launch {
-        shared: 640 * heads.width,
-        ..launch(Module::Prefill, kernel, [count, heads.kv], 128, args)
+        shared,
+        ..launch(module, name, [count, heads.kv], block, args)
     }
 }
 

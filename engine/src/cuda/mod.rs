@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod model;
 #[cfg(feature = "cuda")]
 pub mod nvrtc;
+pub mod prefill;
 pub mod program;
 pub mod shape;
 pub mod work;
@@ -27,8 +28,10 @@ mod blas;
 mod device;
 mod executor;
 mod op;
+mod trial;
 
 pub use device::Device;
 pub use executor::{CudaExecutor, Options, block_bytes};
 pub use kernels::Module;
 pub use op::{Address, Arg, Launch, Limits, Op, Product};
+pub use prefill::{Decision, PrefillAttention, PrefillKernel};

@@ -105,6 +105,8 @@ pub struct Limits {
     pub shared: u32,
     /// Multiprocessors: how much work fills the device.
     pub processors: u32,
+    /// Whether it has the products of whole warpgroups, which compute capability 9.0 alone has.
+    pub wgmma: bool,
 }
 
 impl Limits {
@@ -119,6 +121,7 @@ impl Limits {
         Self {
             shared: kib * 1024,
             processors,
+            wgmma: capability == (9, 0),
         }
     }
 }

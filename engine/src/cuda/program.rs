@@ -10,6 +10,7 @@ use super::{
     metadata::Layout,
     model::{DeviceFfn, DeviceLayer, DeviceModel},
     op::{Address, Op, Product},
+    prefill::PrefillKernel,
     shape::Shape,
 };
 
@@ -41,6 +42,8 @@ pub struct Program<'a> {
     /// Whether a token's result must not depend on what else is in the step: all products run through
     /// kernels that sum in one order.
     pub invariant: bool,
+    /// What computes attention by tiles; the shape's tiles are its own.
+    pub prefill: PrefillKernel,
 }
 
 impl Program<'_> {
@@ -57,11 +60,7 @@ impl Program<'_> {
     }
 
     fn heads(&self) -> Heads {
-        Heads {
-            query: count(self.config.heads),
-            kv: count(self.config.kv_heads),
-            width: count(self.config.head_dim),
-        }
+        Heads::of(self.config)
     }
 
     /// The whole step: from token ids to sampled ids.
@@ -184,7 +183,13 @@ impl Program<'_> {
             };
             let items = count(self.shape.tiles);
             ops.push(Op::Launch(launch::prefill(
-                qkv, out, &kv, &tiled, heads, items,
+                qkv,
+                out,
+                &kv,
+                &tiled,
+                heads,
+                items,
+                self.prefill,
             )));
         }
         if self.shape.parts > 0 {

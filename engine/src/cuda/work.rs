@@ -2,8 +2,7 @@
 
 use crate::batch::Batch;
 
-/// Packed queries of a prefill tile: see `prefill.cu`.
-const TILE: u64 = 64;
+use super::prefill::PrefillKernel;
 
 /// A part of one decoding row's context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,13 +61,14 @@ pub fn part_length(
 
 impl Work {
     /// Cuts a batch. `group`: query heads of a KV head. With `invariant` every row goes by tiles, whose
-    /// results do not depend on how a context was cut into chunks.
+    /// results do not depend on how a context was cut into chunks. Tiles are those of `kernel`.
     pub fn new(
         batch: &Batch,
         group: usize,
         kv_heads: usize,
         processors: u32,
         invariant: bool,
+        kernel: PrefillKernel,
     ) -> Self {
         let decodes = |query: u64| query == 1 && !invariant;
         let contexts = batch
@@ -98,7 +98,7 @@ impl Work {
                 work.part_starts.push(small(work.parts.len() as u64));
                 work.tokens.push(token);
             } else {
-                let tiles = (row.query.get() * group as u64).div_ceil(TILE);
+                let tiles = (row.query.get() * group as u64).div_ceil(u64::from(kernel.tile()));
                 work.tiles.extend((0..tiles).map(|tile| Tile {
                     row: small(r as u64),
                     tile: small(tile),

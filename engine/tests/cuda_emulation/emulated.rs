@@ -6,7 +6,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{BufReader, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
 };
@@ -28,35 +28,37 @@ pub(crate) struct Emulated {
     begun: Vec<(u64, Vec<Op>)>,
     order: u32,
     limits: Limits,
+    /// Kernels of the program, in the order of its table.
+    kernels: Vec<&'static str>,
 }
 
-fn names() -> Vec<&'static str> {
-    Module::ALL
-        .iter()
-        .flat_map(|m| m.kernels())
-        .copied()
-        .collect()
+fn names(modules: &[Module]) -> Vec<&'static str> {
+    modules.iter().flat_map(|m| m.kernels()).copied().collect()
 }
 
 /// The program, compiled once; `None` without a compiler.
 fn program() -> Option<&'static PathBuf> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    PROGRAM.get_or_init(compile).as_ref()
+    PROGRAM
+        .get_or_init(|| compile(&Module::ALL, |_, body| body.into()))
+        .as_ref()
 }
 
-fn compile() -> Option<PathBuf> {
+/// The program of some modules, each changed by `edit`.
+fn compile(modules: &[Module], edit: impl Fn(Module, &str) -> String) -> Option<PathBuf> {
     let compiler = env::var("CXX").unwrap_or_else(|_| "g++".into());
     let works = Command::new(&compiler).arg("--version").output();
     if !cfg!(target_os = "linux") || !works.is_ok_and(|o| o.status.success()) {
         return None;
     }
     let mut source = String::from(include_str!("primitives.h"));
+    source.push_str(include_str!("warpgroup.h"));
     source.push_str(kernels::COMMON);
-    for module in Module::ALL {
-        source.push_str(module.body());
+    for &module in modules {
+        source.push_str(&edit(module, module.body()));
     }
     source.push_str("#define KERNELS ");
-    for name in names() {
+    for name in names(modules) {
         let _ = write!(source, "ENTRY({name}), ");
     }
     source.push('\n');
@@ -98,14 +100,33 @@ pub(crate) fn device(test: &str) -> Option<Bench> {
         eprintln!("SKIPPED: {test}: no g++ to compile the kernels for the CPU");
         return None;
     };
+    Some(start(program, &Module::ALL, Stdio::inherit()))
+}
+
+/// A device whose one module is changed, or `None` (said by name) where it cannot be. It has no other
+/// kernels, and what stops it is not printed.
+pub(crate) fn device_with(
+    test: &str,
+    module: Module,
+    edit: impl Fn(&str) -> String,
+) -> Option<Bench> {
+    let Some(program) = compile(&[module], |_, body| edit(body)) else {
+        eprintln!("SKIPPED: {test}: no g++ to compile the kernels for the CPU");
+        return None;
+    };
+    Some(start(&program, &[module], Stdio::piped()))
+}
+
+fn start(program: &Path, modules: &[Module], words: Stdio) -> Bench {
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(words)
         .spawn()
         .expect("the emulation starts");
     let to = child.stdin.take().expect("piped");
     let from = BufReader::new(child.stdout.take().expect("piped"));
-    Some(Bench::new(Emulated {
+    Bench::new(Emulated {
         child,
         to,
         from,
@@ -113,7 +134,8 @@ pub(crate) fn device(test: &str) -> Option<Bench> {
         begun: Vec::new(),
         order: 0,
         limits: Limits::of((9, 0), 4),
-    }))
+        kernels: names(modules),
+    })
 }
 
 impl Drop for Emulated {
@@ -141,6 +163,16 @@ fn lost(what: &str) -> ExecutorError {
 }
 
 impl Emulated {
+    /// Ends it, and gives what it has said where that was kept ([`device_with`]).
+    pub(crate) fn last_words(&mut self) -> String {
+        let _ = self.child.kill();
+        let mut words = String::new();
+        if let Some(mut said) = self.child.stderr.take() {
+            let _ = said.read_to_string(&mut words);
+        }
+        words
+    }
+
     fn send(&mut self, bytes: &[u8]) -> Result<(), ExecutorError> {
         self.to.write_all(bytes).map_err(|_| lost("send"))
     }
@@ -156,7 +188,8 @@ impl Emulated {
 
     fn launch(&mut self, launch: &Launch) -> Result<(), ExecutorError> {
         assert_eq!(launch.fault(self.limits), None);
-        let which = names()
+        let which = self
+            .kernels
             .iter()
             .position(|&n| n == launch.kernel)
             .expect("a kernel of the table");

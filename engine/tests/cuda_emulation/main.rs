@@ -30,6 +30,7 @@ mod common;
 mod dense;
 #[path = "../kernels/experts.rs"]
 mod experts;
+mod mutations;
 #[path = "../kernels/products.rs"]
 mod products;
 #[path = "../kernels/routing.rs"]

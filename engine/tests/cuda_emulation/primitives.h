@@ -65,6 +65,7 @@ static Thread* self;
 static dim3 block, block_size, grid;
 static int live, at_barrier;
 static u8* dynamic;
+static u32 dynamic_bytes;
 static const char* kernel = "none";
 static jmp_buf scheduler_at;
 static ucontext_t scheduler_context;
@@ -77,6 +78,12 @@ static const void* body_arguments;
     fprintf(stderr, ": %s\n", what);
     _exit(1);
 }
+
+// What warpgroup.h keeps account of.
+static void block_begins();
+static void block_ends();
+static void copy_begins(const void* to);
+static void copy_ends(const void* to);
 
 static void yield() {
     if (_setjmp(self->at) == 0) _longjmp(scheduler_at, 1);
@@ -153,6 +160,7 @@ static void run_block(const std::vector<int>& order) {
         t.open.clear(), t.groups.clear();
     }
     live = count, at_barrier = 0;
+    block_begins();
     while (live) {
         volatile bool moved = false;
         for (volatile size_t i = 0; i < order.size(); i = i + 1) {
@@ -174,6 +182,7 @@ static void run_block(const std::vector<int>& order) {
         }
         if (!moved) fail("threads wait for each other");
     }
+    block_ends();
 }
 
 // Memory whose end (rounded up to 16 bytes) is the end of what may be touched.
@@ -319,6 +328,7 @@ static inline void load_matrices_transposed(u32 r[4], const void* row) { matrice
 
 static inline void copy_async(void* to, const void* from, bool valid) {
     if ((u64)to % 16 || (u64)from % 16) emu::fail("an asynchronous copy that is not aligned to 16 bytes");
+    emu::copy_begins(to);
     emu::self->open.push_back({to, from, valid});
 }
 static inline void copy_commit() {
@@ -329,7 +339,9 @@ template <int N>
 static void copy_wait() {
     auto& groups = emu::self->groups;
     for (; groups.size() > N; groups.pop_front())
-        for (auto& c : groups.front())
+        for (auto& c : groups.front()) {
             if (c.valid) memcpy(c.to, c.from, 16);
             else memset(c.to, 0, 16);
+            emu::copy_ends(c.to);
+        }
 }

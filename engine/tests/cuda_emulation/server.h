@@ -65,6 +65,7 @@ static void launch() {
     if (emu::block_size.x > 1024 || emu::block_size.y != 1 || emu::block_size.z != 1) emu::fail("block shape");
     u8* memory = emu::guarded(shared);
     emu::dynamic = memory;
+    emu::dynamic_bytes = shared;
     emu::body = e.call;
     emu::body_arguments = arguments;
     std::vector<int> order;

@@ -1,11 +1,12 @@
 //! Attention over paged KV, by parts and by tiles, against the plain formula.
 
 use engine::{
-    Batch, Row,
+    Batch, ExecutorError, Row,
     cuda::{
-        Address, Device,
+        Address, Device, Op, PrefillKernel,
         launch::{self, Heads, Paged, Split, Tiled},
         metadata::{Layout, pack},
+        prefill::{AGREEMENT, Trial},
         shape::Shape,
         work::Work,
     },
@@ -14,17 +15,17 @@ use units::{SessionId, Tokens};
 
 use crate::{
     device::{Bench, device},
-    values::{ONE_ROUNDING, error, rounded},
+    values::{ONE_ROUNDING, error, rounded, uniform},
 };
 
 /// Rows as (query, context), and what they lie in.
-struct Case {
-    heads: Heads,
-    block_size: usize,
-    rows: Vec<(u64, u64)>,
+pub(crate) struct Case {
+    pub(crate) heads: Heads,
+    pub(crate) block_size: usize,
+    pub(crate) rows: Vec<(u64, u64)>,
 }
 
-struct Inputs {
+pub(crate) struct Inputs {
     batch: Batch,
     /// `[tokens, projected]`.
     qkv: Vec<f32>,
@@ -39,7 +40,7 @@ impl Case {
     }
 
     /// Blocks are dealt out of order, so that tables matter.
-    fn inputs(&self, seed: u64) -> Inputs {
+    pub(crate) fn inputs(&self, seed: u64) -> Inputs {
         let mut batch = Batch {
             starts: vec![0],
             ..Batch::default()
@@ -92,7 +93,7 @@ impl Case {
     }
 
     /// The formula, in 64 bits: `[tokens, heads, width]`.
-    fn expected(&self, inputs: &Inputs) -> Vec<f32> {
+    pub(crate) fn expected(&self, inputs: &Inputs) -> Vec<f32> {
         let (width, kv_heads) = (self.heads.width as usize, self.heads.kv as usize);
         let mut out = Vec::new();
         for (r, row) in inputs.batch.rows.iter().enumerate() {
@@ -160,6 +161,29 @@ impl Case {
 
     /// Runs it: rows of one query by parts unless `tiles` says all by tiles.
     fn run(&self, d: &mut Bench, inputs: &Inputs, tiles: bool) -> Vec<f32> {
+        self.run_on(d, inputs, tiles, PrefillKernel::Mma)
+    }
+
+    /// The same with another kernel for tiles.
+    fn run_on(
+        &self,
+        d: &mut Bench,
+        inputs: &Inputs,
+        tiles: bool,
+        kernel: PrefillKernel,
+    ) -> Vec<f32> {
+        self.try_on(d, inputs, tiles, kernel)
+            .expect("the kernels end")
+    }
+
+    /// The same on a device that may stop.
+    pub(crate) fn try_on(
+        &self,
+        d: &mut Bench,
+        inputs: &Inputs,
+        tiles: bool,
+        kernel: PrefillKernel,
+    ) -> Result<Vec<f32>, ExecutorError> {
         let heads = self.heads;
         let group = heads.group() as usize;
         let work = Work::new(
@@ -168,6 +192,7 @@ impl Case {
             heads.kv as usize,
             d.limits().processors,
             tiles,
+            kernel,
         );
         let shape = Shape::exact(&inputs.batch, &work);
         // Decoding steps run in the padded shape they would be recorded in.
@@ -194,14 +219,9 @@ impl Case {
                 contexts: array(layout.contexts),
                 items: array(layout.tiles),
             };
-            d.go(launch::prefill(
-                q,
-                out,
-                &kv,
-                &tiled,
-                heads,
-                shape.tiles as u32,
-            ));
+            let count = shape.tiles as u32;
+            let launch = launch::prefill(q, out, &kv, &tiled, heads, count, kernel);
+            d.run(&[Op::Launch(launch)])?;
         }
         if shape.parts > 0 {
             let parts = shape.parts * heads.query as usize;
@@ -221,14 +241,14 @@ impl Case {
             ));
         }
         assert_ne!(out, Address::NULL);
-        d.read_halves(out, values)
+        Ok(d.read_halves(out, values))
     }
 }
 
 /// Probabilities are rounded to brain floats and so is the result.
-const TWO_ROUNDINGS: f64 = 2.0 * ONE_ROUNDING;
+pub(crate) const TWO_ROUNDINGS: f64 = 2.0 * ONE_ROUNDING;
 
-fn heads(query: u32, kv: u32, width: u32) -> Heads {
+pub(crate) fn heads(query: u32, kv: u32, width: u32) -> Heads {
     Heads { query, kv, width }
 }
 
@@ -308,11 +328,117 @@ fn decodes_and_prefills_of_one_step_do_not_disturb_each_other() {
     assert_eq!((d.launched["prefill_64"], d.launched["decode_64"]), (1, 1));
 }
 
+/// Whether the device runs the kernel of warpgroups; said by name where it does not.
+fn has_warpgroups(d: &Bench, test: &str) -> bool {
+    let there = d.limits().wgmma;
+    if !there {
+        eprintln!("SKIPPED: {test}: the device is not of compute capability 9.0");
+    }
+    there
+}
+
+#[test]
+fn prefill_by_warpgroups_is_causal_attention() {
+    let test = "prefill_by_warpgroups_is_causal_attention";
+    let Some(mut d) = device(test).filter(|d| has_warpgroups(d, test)) else {
+        return;
+    };
+    for (i, (heads, block_size, rows)) in [
+        // Fresh, a later chunk, one query deep in a context, one at its start, over several tiles of
+        // queries, and over more stages of keys than there are.
+        (
+            heads(3, 1, 64),
+            16,
+            vec![(20, 20), (7, 90), (1, 129), (9, 71), (70, 140), (5, 700)],
+        ),
+        (
+            heads(8, 2, 128),
+            16,
+            vec![(20, 20), (7, 90), (1, 129), (1, 1), (70, 140), (5, 330)],
+        ),
+        // Tiles that end with a block, a block larger than a tile, and blocks of one token.
+        (
+            heads(2, 2, 64),
+            64,
+            vec![(64, 64), (128, 128), (64, 128), (65, 256)],
+        ),
+        (heads(1, 1, 128), 256, vec![(63, 64), (130, 192), (2, 65)]),
+        (heads(16, 1, 64), 1, vec![(8, 8), (9, 67), (1, 64), (1, 65)]),
+        // A group that divides no tile.
+        (heads(7, 1, 128), 32, vec![(37, 100), (1, 63)]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let case = Case {
+            heads,
+            block_size,
+            rows,
+        };
+        let inputs = case.inputs(200 + 20 * i as u64);
+        d.set_order(i as u32);
+        let found = case.run_on(&mut d, &inputs, true, PrefillKernel::Wgmma);
+        let off = error(&found, &case.expected(&inputs));
+        assert!(off < TWO_ROUNDINGS, "{heads:?}: {off}");
+    }
+    let launched: Vec<_> = d.launched.keys().copied().collect();
+    assert_eq!(launched, ["prefill_wgmma_128", "prefill_wgmma_64"]);
+}
+
+/// A mixture like those of an executor: any rows, heads and block size from a seed.
+#[test]
+fn prefill_by_warpgroups_agrees_with_prefill_by_warps_on_random_steps() {
+    let test = "prefill_by_warpgroups_agrees_with_prefill_by_warps_on_random_steps";
+    let Some(mut d) = device(test).filter(|d| has_warpgroups(d, test)) else {
+        return;
+    };
+    for seed in 0..6 {
+        let mut draws = uniform(7000 + seed, 64)
+            .into_iter()
+            .map(|v| f64::from(v).midpoint(1.0));
+        let mut below = |n: u64| (draws.next().expect("enough") * n as f64) as u64;
+        let (kv, group) = (1 + below(2) as u32, 1 + below(9) as u32);
+        let heads = heads(kv * group, kv, if seed % 2 == 0 { 64 } else { 128 });
+        let block_size = 1 << below(8);
+        let rows = (0..=below(4))
+            .map(|_| {
+                let context = 1 + below(260);
+                (1 + below(context.min(90)), context)
+            })
+            .collect();
+        let case = Case {
+            heads,
+            block_size,
+            rows,
+        };
+        let inputs = case.inputs(8000 + 100 * seed);
+        d.set_order(seed as u32);
+        let found = case.run_on(&mut d, &inputs, true, PrefillKernel::Wgmma);
+        let by_warps = case.run(&mut d, &inputs, true);
+        let expected = case.expected(&inputs);
+        let told = format!("{heads:?}, blocks of {block_size}, rows {:?}", case.rows);
+        assert!(error(&found, &expected) < TWO_ROUNDINGS, "{told}");
+        let trial = Trial::compare(&found, &by_warps, heads.width as usize);
+        assert!(
+            matches!(trial, Trial::Apart(by) if by < AGREEMENT),
+            "{told}: {trial:?}"
+        );
+    }
+}
+
 #[test]
 fn a_query_gives_the_same_bits_however_its_prompt_was_cut() {
     let Some(mut d) = device("a_query_gives_the_same_bits_however_its_prompt_was_cut") else {
         return;
     };
+    for kernel in [PrefillKernel::Mma, PrefillKernel::Wgmma] {
+        if kernel == PrefillKernel::Mma || d.limits().wgmma {
+            cut_in_chunks(&mut d, kernel);
+        }
+    }
+}
+
+fn cut_in_chunks(d: &mut Bench, kernel: PrefillKernel) {
     let heads = heads(6, 2, 64);
     let whole = Case {
         heads,
@@ -320,7 +446,7 @@ fn a_query_gives_the_same_bits_however_its_prompt_was_cut() {
         rows: vec![(100, 100)],
     };
     let inputs = whole.inputs(120);
-    let all = whole.run(&mut d, &inputs, true);
+    let all = whole.run_on(d, &inputs, true, kernel);
     let (size, projected) = (
         (heads.query * heads.width) as usize,
         heads.projected() as usize,
@@ -337,7 +463,7 @@ fn a_query_gives_the_same_bits_however_its_prompt_was_cut() {
         let kv = (heads.kv * heads.width) as usize * last;
         part.keys = vec![inputs.keys[0][..kv].to_vec()];
         part.values = vec![inputs.values[0][..kv].to_vec()];
-        let found = chunk.run(&mut d, &part, true);
+        let found = chunk.run_on(d, &part, true, kernel);
         assert_eq!(found, all[first * size..last * size], "{first}..{last}");
     }
 }

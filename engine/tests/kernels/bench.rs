@@ -19,7 +19,7 @@ pub(crate) trait OnDevice: Device {
 /// A device that counts its launches.
 #[derive(Debug)]
 pub(crate) struct Bench<D> {
-    device: D,
+    pub(crate) device: D,
     /// Launches so far, by kernel.
     pub(crate) launched: BTreeMap<&'static str, usize>,
     /// What happens at routers.

@@ -6,7 +6,7 @@
 
 use engine::{
     Executor,
-    cuda::{CudaExecutor, Options},
+    cuda::{CudaExecutor, Options, PrefillAttention},
     model::{ModelConfig, Storage, Weights, preset, random},
     reference::Candle,
 };
@@ -82,6 +82,7 @@ impl Pair {
             invariant,
             // What is recorded cannot be watched.
             graphs: false,
+            prefill: PrefillAttention::Mma,
         };
         let size = BlockSize::new(BLOCK).expect("not zero");
         let mut cuda = CudaExecutor::new(device, weights, options).expect("takes it");

@@ -2,7 +2,7 @@
 
 use engine::{
     Batch, Copy, Executor, Row, Way,
-    cuda::{CudaExecutor, Options},
+    cuda::{CudaExecutor, Device, Options, PrefillAttention, PrefillKernel},
     model::{ModelConfig, Storage, Weights, preset, random},
     reference::Candle,
 };
@@ -30,6 +30,7 @@ fn options(blocks: u64, block_size: u32, invariant: bool) -> Options {
         block_size,
         invariant,
         graphs: true,
+        prefill: PrefillAttention::Mma,
     }
 }
 
@@ -87,15 +88,18 @@ struct Pair {
 
 impl Pair {
     fn new(test: &str, weights: &Weights, block_size: u32, invariant: bool) -> Option<Self> {
-        let device = device(test)?;
-        let size = BlockSize::new(u64::from(block_size)).expect("not zero");
-        let mut cuda = CudaExecutor::new(device, weights, options(64, block_size, invariant))
-            .expect("takes it");
+        let options = options(64, block_size, invariant);
+        Some(Self::with(device(test)?, weights, options))
+    }
+
+    fn with(device: Bench, weights: &Weights, options: Options) -> Self {
+        let size = BlockSize::new(u64::from(options.block_size)).expect("not zero");
+        let mut cuda = CudaExecutor::new(device, weights, options).expect("takes it");
         let mut candle = Candle::new(weights, Blocks(64), size).expect("takes it");
         let all: Vec<u32> = (0..64).collect();
         cuda.poison(&all).expect("poisoned");
         candle.poison(&all).expect("poisoned");
-        Some(Self { cuda, candle })
+        Self { cuda, candle }
     }
 
     fn step(&mut self, rows: &[(u32, u64, u64, u32)], size: u64) {
@@ -147,6 +151,66 @@ fn steps_of_every_model_are_those_of_the_reference() {
             assert_eq!(name == "tiny-qwen3moe", launched.contains_key("route"));
         }
     }
+}
+
+#[test]
+fn an_executor_that_may_choose_tries_both_prefill_kernels_and_computes_with_the_new_one() {
+    let test =
+        "an_executor_that_may_choose_tries_both_prefill_kernels_and_computes_with_the_new_one";
+    let Some(d) = device(test) else {
+        return;
+    };
+    if !d.limits().wgmma {
+        eprintln!("SKIPPED: {test}: the device is not of compute capability 9.0");
+        return;
+    }
+    let preset = preset("tiny").expect("a preset");
+    let config = ModelConfig {
+        head_dim: 64,
+        ..preset
+    };
+    let weights = random(&config, 3, Storage::Bf16);
+    let auto = Options {
+        prefill: PrefillAttention::Auto,
+        ..options(64, 4, false)
+    };
+    let mut pair = Pair::with(d, &weights, auto);
+    let decision = pair.cuda.prefill().clone();
+    assert_eq!(decision.kernel, PrefillKernel::Wgmma, "{}", decision.reason);
+    assert!(!decision.disagreed);
+    // The trial ran both once.
+    let launched = &pair.cuda.device().launched;
+    assert_eq!(
+        (launched["prefill_64"], launched["prefill_wgmma_64"]),
+        (1, 1)
+    );
+    pair.step(&[(0, 0, 70, 20), (1, 0, 3, 40)], 4);
+    pair.step(&[(0, 70, 9, 20), (1, 3, 1, 40)], 4);
+    let launched = &pair.cuda.device().launched;
+    assert_eq!(launched["prefill_64"], 1, "only the trial");
+    assert_eq!(launched["prefill_wgmma_64"], 1 + 2 * config.layers);
+
+    // Where results must be invariant, the old kernel stays and nothing is tried.
+    let d = device("again").expect("as before");
+    let invariant = Options {
+        invariant: true,
+        ..auto
+    };
+    let mut cuda = CudaExecutor::new(d, &weights, invariant).expect("takes it");
+    assert_eq!(cuda.prefill().kernel, PrefillKernel::Mma);
+    assert!(!cuda.device().launched.contains_key("prefill_wgmma_64"));
+
+    // Asked for by name and impossible: an error, not another kernel.
+    let d = device("again").expect("as before");
+    let forced = Options {
+        prefill: PrefillAttention::Wgmma,
+        ..invariant
+    };
+    let refused = CudaExecutor::new(d, &weights, forced).expect_err("it cannot be");
+    assert!(
+        refused.to_string().contains("wgmma prefill attention"),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::cli::Format;
+use crate::engine::prefill::PrefillKind;
 
 const EXAMPLES: &str = "\
 Decoding steps are timed for each batch and context (tokens in KV of each row), prompts in chunks for each
@@ -15,12 +16,16 @@ arithmetic, whichever is longer; share: floor over time. On a CPU both are measu
 a product of matrices in 32-bit floats, with all threads); on a GPU they are the data sheet's
 (`orrery hardware list`). --bandwidth and --tflops take their place.
 
+On a GPU of compute capability 9.0 two kernels can compute prefill attention; the report names the one that
+did. By default the newer one is used where a trial at the start agrees with the older one.
+
 --steps writes a log of every step that `orrery calibrate` takes.
 
 Examples:
   orrery engine bench --model random:28m
   orrery engine bench --model smollm2 --batches 1,8 --contexts 512 --steps steps.csv
   orrery engine bench --device cuda --model random:llama-3.1-8b --kv-gib 80 --format json
+  orrery engine bench --device cuda --model random:llama-3.1-8b --prefill-attention mma
 
 Exit codes: 0 done, 2 bad input (a model, device or number that cannot be used).";
 
@@ -65,6 +70,10 @@ pub struct EngineBenchArgs {
     /// Threads of `cpu`. [default: one less than there are cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<String>,
+
+    /// Kernel of prefill attention on a GPU.
+    #[arg(long, default_value = "auto", value_name = "KERNEL")]
+    pub prefill_attention: PrefillKind,
 
     /// Rows that decode together, separated by commas. [default: 1,8,32; on a GPU 1,8,32,128]
     #[arg(long, value_name = "N,...")]

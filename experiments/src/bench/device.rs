@@ -3,6 +3,7 @@
 use anyhow::anyhow;
 use engine::Executor;
 use engine::cpu::{CpuOptions, Mode};
+use engine::cuda::PrefillAttention;
 use engine::floor::Machine;
 use engine::measure::Reach;
 use engine::model::ModelConfig;
@@ -12,6 +13,7 @@ use super::args::{DeviceKind, EngineBenchArgs, ModeKind};
 use super::numbers;
 use crate::engine::args::ExecutorKind;
 use crate::engine::model::{Model, Place};
+use crate::engine::prefill::{PrefillChoice, PrefillKind};
 use crate::failure::Failure;
 
 /// Tokens of a block.
@@ -27,6 +29,8 @@ pub(super) struct Subject {
     pub(super) device: String,
     /// Where bandwidth and arithmetic come from.
     pub(super) evidence: String,
+    /// What computes prefill attention; only where there is a choice.
+    pub(super) prefill: Option<PrefillChoice>,
 }
 
 /// Makes it.
@@ -34,6 +38,11 @@ pub(super) struct Subject {
 /// # Errors
 /// Bad input: no such model, a device that is not there, a pool that does not fit.
 pub(super) fn open(args: &EngineBenchArgs) -> Result<Subject, Failure> {
+    if args.device != DeviceKind::Cuda && args.prefill_attention != PrefillKind::Auto {
+        return Err(Failure::bad_input(anyhow!(
+            "`--prefill-attention` chooses between kernels of a GPU, and `--device` is not `cuda`\nhint: leave it out"
+        )));
+    }
     let mut subject = match args.device {
         DeviceKind::Candle => on_cpu(args, "candle")?,
         DeviceKind::Cpu => on_cpu(args, "cpu")?,
@@ -106,7 +115,13 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
     let size = block_size();
     // The null block besides.
     let pool = |per_block| Ok(Blocks(blocks(gib, per_block) + 1));
-    let executor = model.executor(Place { kind, cpu, size }, &pool)?;
+    let place = Place {
+        kind,
+        cpu,
+        size,
+        prefill: PrefillAttention::Auto,
+    };
+    let executor = model.executor(place, &pool)?;
     let blocks = blocks(gib, executor.block_bytes());
     let mut host = engine::floor::host().map_err(Failure::bad_input)?;
     let mut evidence = "bandwidth and 32-bit arithmetic measured on this machine".to_owned();
@@ -126,6 +141,7 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
         },
         device: name.into(),
         evidence,
+        prefill: None,
     })
 }
 
@@ -161,7 +177,8 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
     };
     let tokens = u32::try_from(BLOCK).expect("small");
     let blocks = blocks(gib, Bytes(block_bytes(model.config(), tokens)));
-    let executor = model.on_gpu(gpu, block_size(), Blocks(blocks + 1))?;
+    let prefill = args.prefill_attention.into();
+    let executor = model.on_gpu(gpu, block_size(), Blocks(blocks + 1), prefill)?;
     #[expect(clippy::cast_precision_loss, reason = "figures of a data sheet")]
     let machine = Machine {
         bytes_per_s: spec.map_or(0.0, |s| 1e9 * s.bandwidth_gb_per_s as f64),
@@ -172,6 +189,7 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
         kv_bytes: 2.0,
     };
     Ok(Subject {
+        prefill: Some(executor.prefill().into()),
         executor: Box::new(executor),
         config: model.config().clone(),
         reach: reach(blocks),

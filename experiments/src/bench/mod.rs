@@ -15,6 +15,7 @@ use serde::Serialize;
 use units::Tokens;
 
 use crate::cli::Format;
+use crate::engine::prefill::PrefillChoice;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output;
@@ -46,6 +47,8 @@ struct Report {
     bandwidth_gb_per_s: f64,
     tflops: f64,
     evidence: String,
+    /// Kernel of prefill attention, on a GPU.
+    prefill_attention: Option<PrefillChoice>,
     rows: Vec<Row>,
 }
 
@@ -132,6 +135,7 @@ pub fn command(args: &EngineBenchArgs, interrupt: &Interrupt) -> Result<(), Fail
         bandwidth_gb_per_s: subject.machine.bytes_per_s / 1e9,
         tflops: subject.machine.flops / 1e12,
         evidence: subject.evidence,
+        prefill_attention: subject.prefill,
         rows,
     };
     output::data(&match args.format {
@@ -303,8 +307,17 @@ fn table(report: &Report) -> String {
             number(row.share, 3),
         ]);
     }
+    let prefill = report
+        .prefill_attention
+        .as_ref()
+        .map_or_else(String::new, |choice| {
+            format!(
+                "prefill attention by {}: {}\n",
+                choice.kernel, choice.reason
+            )
+        });
     format!(
-        "{} on {}; floors at {:.1} GB/s and {:.2} TFLOP/s ({})\n\n{}\n",
+        "{} on {}; floors at {:.1} GB/s and {:.2} TFLOP/s ({})\n{prefill}\n{}\n",
         report.model,
         report.device,
         report.bandwidth_gb_per_s,
@@ -327,6 +340,35 @@ mod tests {
     use units::Nanos;
 
     use super::*;
+
+    #[test]
+    fn the_report_names_the_kernel_of_prefill_attention_where_there_is_a_choice() {
+        let mut report = Report {
+            model: "m".into(),
+            device: "d".into(),
+            bandwidth_gb_per_s: 1.0,
+            tflops: 2.0,
+            evidence: "e".into(),
+            prefill_attention: None,
+            rows: Vec::new(),
+        };
+        assert!(!table(&report).contains("prefill attention"));
+        let json = serde_json::to_value(&report).expect("plain data");
+        assert!(json["prefill_attention"].is_null());
+
+        report.prefill_attention = Some(PrefillChoice {
+            kernel: "wgmma",
+            reason: "as told".into(),
+        });
+        let text = table(&report);
+        assert!(
+            text.contains("\nprefill attention by wgmma: as told\n"),
+            "{text}"
+        );
+        let json = serde_json::to_value(&report).expect("plain data");
+        assert_eq!(json["prefill_attention"]["kernel"], "wgmma");
+        assert_eq!(json["prefill_attention"]["reason"], "as told");
+    }
 
     #[test]
     fn the_log_has_the_columns_that_calibrate_wants() {

@@ -10,6 +10,7 @@ pub mod cores;
 pub mod load;
 pub mod machine;
 pub mod model;
+pub mod prefill;
 pub mod run;
 
 use crate::failure::Failure;

@@ -13,6 +13,7 @@ use anyhow::Context;
 use anyhow::anyhow;
 use engine::Executor;
 use engine::cpu::{CpuExecutor, CpuOptions, Mode};
+use engine::cuda::PrefillAttention;
 #[cfg(feature = "cuda")]
 use engine::cuda::{CudaExecutor, gpu::Gpu};
 use engine::model::{ModelConfig, RandomModel, Weights};
@@ -51,6 +52,8 @@ pub struct Place {
     pub cpu: CpuOptions,
     /// Tokens of a KV block.
     pub size: BlockSize,
+    /// What computes prefill attention on a GPU.
+    pub prefill: PrefillAttention,
 }
 
 impl Place {
@@ -60,7 +63,12 @@ impl Place {
             threads: Some(threads.get()),
             ..CpuOptions::fast()
         };
-        Self { kind, cpu, size }
+        Self {
+            kind,
+            cpu,
+            size,
+            prefill: PrefillAttention::Auto,
+        }
     }
 }
 
@@ -142,6 +150,7 @@ impl Model {
                     gpu,
                     place.size,
                     pool(Bytes(per_block))?,
+                    place.prefill,
                 )?))
             }
             #[cfg(not(feature = "cuda"))]
@@ -166,7 +175,9 @@ impl Model {
         pool: Pool<'_>,
         have: Option<u64>,
     ) -> Result<Box<dyn Executor>, Failure> {
-        let Place { kind, cpu, size } = place;
+        let Place {
+            kind, cpu, size, ..
+        } = place;
         let candle = kind == ExecutorKind::Candle;
         let per_block = if candle {
             Candle::kv_block_bytes(self.config(), size)
@@ -213,6 +224,7 @@ impl Model {
         gpu: Gpu,
         size: BlockSize,
         blocks: Blocks,
+        prefill: PrefillAttention,
     ) -> Result<CudaExecutor<Gpu>, Failure> {
         use engine::cuda::{Options, block_bytes};
 
@@ -222,6 +234,7 @@ impl Model {
             block_size,
             invariant: false,
             graphs: true,
+            prefill,
         };
         let (free, _) = gpu.memory().map_err(Failure::bad_input)?;
         let kv = block_bytes(self.config(), block_size).saturating_mul(blocks.get());
@@ -234,8 +247,11 @@ impl Model {
                 CudaExecutor::random(gpu, random.config.clone(), random.seed, options)
             }
         };
-        made.with_context(|| self.cannot())
-            .map_err(Failure::bad_input)
+        let executor = made
+            .with_context(|| self.cannot())
+            .map_err(Failure::bad_input)?;
+        super::prefill::warn_of(executor.prefill());
+        Ok(executor)
     }
 }
 

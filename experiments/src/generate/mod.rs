@@ -69,12 +69,11 @@ pub fn command(args: &GenerateArgs, interrupt: &Interrupt) -> Result<(), Failure
         .or_else(|| std::thread::available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN);
     let place = Place {
-        kind: args.executor,
         cpu: CpuOptions {
             threads: Some(threads.get()),
             ..precision(args.mode)
         },
-        size: config.block_size,
+        ..Place::new(args.executor, threads, config.block_size)
     };
     let mut executor = model.executor(place, &|_| Ok(Blocks(blocks)))?;
     let policy = PolicySpec::preset("fcfs").and_then(|p| p.build());
