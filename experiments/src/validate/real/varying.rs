@@ -121,18 +121,22 @@ mod tests {
         }
     }
 
+    fn close(got: &[f64], wanted: &[f64]) {
+        assert_eq!(got.len(), wanted.len(), "{got:?}");
+        for (a, b) in got.iter().zip(wanted) {
+            assert!((a - b).abs() < 1e-12, "{got:?} is not {wanted:?}");
+        }
+    }
+
     #[test]
     fn factors_are_times_over_their_middle() {
-        assert_eq!(
-            factors(&[batch(&[8, 10, 15]), batch(&[7])]),
-            [0.8, 1.0, 1.5]
-        );
+        // A batch that was timed once says nothing.
+        let two = factors(&[batch(&[8, 10, 15]), batch(&[7])]);
+        close(&two, &[0.8, 1.0, 1.5]);
         let many: Vec<Timed> = (0..200).map(|_| batch(&[9, 10, 12])).collect();
         let kept = factors(&many);
-        assert_eq!(
-            (kept.len(), kept[0], kept[100], kept[200]),
-            (201, 0.9, 1.0, 1.2)
-        );
+        assert_eq!(kept.len(), 201);
+        close(&[kept[0], kept[100], kept[200]], &[0.9, 1.0, 1.2]);
     }
 
     #[test]
