@@ -1,6 +1,6 @@
 //! `orrery engine bench`: what it refuses, and what its report says of the kernels.
 
-use crate::support::{folder, run, succeed};
+use crate::support::{folder, run, succeed, trace, two_turns};
 
 const BENCH: [&str; 4] = ["engine", "bench", "--model", "random:tiny"];
 
@@ -27,6 +27,42 @@ fn a_kernel_of_a_gpu_is_refused_where_no_gpu_computes() {
     );
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("auto, mma, wgmma"), "{}", ran.stderr);
+}
+
+#[test]
+fn runs_and_validation_refuse_it_too() {
+    let at = folder();
+    trace(at.path(), "w.jsonl", &[two_turns("a")]);
+    let commands: [&[&str]; 2] = [
+        &[
+            "engine",
+            "run",
+            "--model",
+            "random:tiny",
+            "--workload",
+            "w.jsonl",
+        ],
+        &[
+            "validate",
+            "--engine",
+            "--weights",
+            "random:tiny",
+            "--workload",
+            "w.jsonl",
+        ],
+    ];
+    for command in commands {
+        let ran = run(
+            at.path(),
+            &[command, &["--prefill-attention", "wgmma", "--out", "out"]].concat(),
+        );
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("`--executor` is not `cuda`"),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::args::{DeviceKind, EngineBenchArgs, ModeKind};
 use super::numbers;
 use crate::engine::args::ExecutorKind;
 use crate::engine::model::{Model, Place};
-use crate::engine::prefill::{PrefillChoice, PrefillKind};
+use crate::engine::prefill::PrefillChoice;
 use crate::failure::Failure;
 
 /// Tokens of a block.
@@ -38,15 +38,12 @@ pub(super) struct Subject {
 /// # Errors
 /// Bad input: no such model, a device that is not there, a pool that does not fit.
 pub(super) fn open(args: &EngineBenchArgs) -> Result<Subject, Failure> {
-    if args.device != DeviceKind::Cuda && args.prefill_attention != PrefillKind::Auto {
-        return Err(Failure::bad_input(anyhow!(
-            "`--prefill-attention` chooses between kernels of a GPU, and `--device` is not `cuda`\nhint: leave it out"
-        )));
-    }
+    let gpu = args.device == DeviceKind::Cuda;
+    let prefill = args.prefill_attention.asked(gpu, "--device")?;
     let mut subject = match args.device {
         DeviceKind::Candle => on_cpu(args, "candle")?,
         DeviceKind::Cpu => on_cpu(args, "cpu")?,
-        DeviceKind::Cuda => on_gpu(args)?,
+        DeviceKind::Cuda => on_gpu(args, prefill)?,
     };
     if let Some(text) = &args.bandwidth {
         subject.machine.bytes_per_s = 1e9 * numbers::positive("--bandwidth", text)?;
@@ -146,7 +143,7 @@ fn on_cpu(args: &EngineBenchArgs, name: &str) -> Result<Subject, Failure> {
 }
 
 #[cfg(not(feature = "cuda"))]
-fn on_gpu(_: &EngineBenchArgs) -> Result<Subject, Failure> {
+fn on_gpu(_: &EngineBenchArgs, _: PrefillAttention) -> Result<Subject, Failure> {
     Err(Failure::bad_input(anyhow!(
         "this program is built without the `cuda` executor\nhint: `cargo build -p experiments --release \
          --features cuda`, or `--device cpu`"
@@ -154,7 +151,7 @@ fn on_gpu(_: &EngineBenchArgs) -> Result<Subject, Failure> {
 }
 
 #[cfg(feature = "cuda")]
-fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
+fn on_gpu(args: &EngineBenchArgs, prefill: PrefillAttention) -> Result<Subject, Failure> {
     use engine::cuda::{Device as _, block_bytes, gpu::Gpu, nvrtc};
 
     let gpu = Gpu::open(0, &nvrtc::folder())
@@ -177,7 +174,6 @@ fn on_gpu(args: &EngineBenchArgs) -> Result<Subject, Failure> {
     };
     let tokens = u32::try_from(BLOCK).expect("small");
     let blocks = blocks(gib, Bytes(block_bytes(model.config(), tokens)));
-    let prefill = args.prefill_attention.into();
     let executor = model.on_gpu(gpu, block_size(), Blocks(blocks + 1), prefill)?;
     #[expect(clippy::cast_precision_loss, reason = "figures of a data sheet")]
     let machine = Machine {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::prefill::PrefillKind;
 use crate::cli::Format;
 use crate::run::arrivals::ArrivalKind;
 use crate::trace::args::OnBad;
@@ -117,6 +118,10 @@ pub struct EngineRunArgs {
     /// What computes.
     #[arg(long, default_value = "cpu")]
     pub executor: ExecutorKind,
+
+    /// Kernel of prefill attention, where a GPU computes.
+    #[arg(long, default_value = "auto", value_name = "KERNEL")]
+    pub prefill_attention: PrefillKind,
 
     /// A GGUF file, a folder or file of safetensors, `smollm2` once `orrery model fetch smollm2` has
     /// brought it, or random weights: `random:tiny`, `random:8m`, `random:28m`.

@@ -12,7 +12,7 @@ use sim::tool_cpu::Hold;
 use sim::world::ToolMode;
 use units::{Blocks, Bytes, Nanos, Tokens};
 
-use super::args::EngineRunArgs;
+use super::args::{EngineRunArgs, ExecutorKind};
 use super::cores::Cores;
 use super::load::Divisors;
 use super::model::{Model, Place};
@@ -128,7 +128,11 @@ impl Wanted {
             }
             Ok(usable)
         };
-        let place = Place::new(args.executor, self.threads, size);
+        let gpu = args.executor == ExecutorKind::Cuda;
+        let place = Place {
+            prefill: args.prefill_attention.asked(gpu, "--executor")?,
+            ..Place::new(args.executor, self.threads, size)
+        };
         let mut executor = model.executor(place, &pool)?;
         let block_bytes = executor.block_bytes();
         let usable = pool(block_bytes)?;

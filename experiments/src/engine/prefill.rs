@@ -2,10 +2,12 @@
 
 use std::sync::Once;
 
+use anyhow::anyhow;
 use clap::ValueEnum;
 use engine::cuda::{Decision, PrefillAttention};
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::output;
 
 /// What is asked for.
@@ -19,13 +21,23 @@ pub enum PrefillKind {
     Wgmma,
 }
 
-impl From<PrefillKind> for PrefillAttention {
-    fn from(kind: PrefillKind) -> Self {
-        match kind {
-            PrefillKind::Auto => Self::Auto,
-            PrefillKind::Mma => Self::Mma,
-            PrefillKind::Wgmma => Self::Wgmma,
+impl PrefillKind {
+    /// What an executor is asked for.
+    ///
+    /// # Errors
+    /// Bad input: a kernel by name where no GPU computes.
+    pub fn asked(self, on_gpu: bool, device_flag: &str) -> Result<PrefillAttention, Failure> {
+        if self != Self::Auto && !on_gpu {
+            return Err(Failure::bad_input(anyhow!(
+                "`--prefill-attention` chooses between kernels of a GPU, and `{device_flag}` is not `cuda`\n\
+                 hint: leave it out"
+            )));
         }
+        Ok(match self {
+            Self::Auto => PrefillAttention::Auto,
+            Self::Mma => PrefillAttention::Mma,
+            Self::Wgmma => PrefillAttention::Wgmma,
+        })
     }
 }
 

@@ -4,10 +4,12 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use anyhow::anyhow;
 use clap::Args;
+use engine::cuda::PrefillAttention;
 use units::{BlockSize, Tokens};
 
 use crate::engine::args::ExecutorKind;
 use crate::engine::cores::Cores;
+use crate::engine::prefill::PrefillKind;
 use crate::failure::Failure;
 use crate::run::plan;
 
@@ -17,6 +19,15 @@ pub struct BenchArgs {
     /// What computes steps.
     #[arg(long, default_value = "cpu", requires = "engine")]
     pub executor: ExecutorKind,
+
+    /// Kernel of prefill attention, where a GPU computes.
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "KERNEL",
+        requires = "engine"
+    )]
+    pub prefill_attention: PrefillKind,
 
     /// The model it computes, as `--model` of `orrery engine run`: a GGUF file, safetensors, the name of a
     /// fetched model, or random weights of a shape such as `random:8m`.
@@ -86,6 +97,8 @@ pub struct BenchArgs {
 pub struct Engine {
     /// What computes.
     pub executor: ExecutorKind,
+    /// What computes prefill attention on a GPU.
+    pub prefill: PrefillAttention,
     /// Where the model is.
     pub weights: String,
     /// Threads that compute.
@@ -123,6 +136,9 @@ impl BenchArgs {
         let kv_tokens = count("--kv-tokens", &self.kv_tokens, 1 << 24)?;
         let engine = Engine {
             executor: self.executor,
+            prefill: self
+                .prefill_attention
+                .asked(self.executor == ExecutorKind::Cuda, "--executor")?,
             weights: self.weights.trim().to_owned(),
             threads: plan::one("--engine-threads", &self.engine_threads, "1 to 1024", |t| {
                 t.parse::<NonZeroUsize>().ok().filter(|n| n.get() <= 1024)

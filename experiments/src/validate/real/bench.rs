@@ -45,7 +45,10 @@ impl Bench {
         let weights = Model::open(&engine.weights)?;
         // The null block besides.
         let blocks = Blocks(engine.blocks + 1);
-        let place = Place::new(engine.executor, engine.threads, engine.block_size);
+        let place = Place {
+            prefill: engine.prefill,
+            ..Place::new(engine.executor, engine.threads, engine.block_size)
+        };
         let executor = weights.executor(place, &|_| Ok(blocks))?;
         let c = weights.config();
         #[expect(clippy::cast_precision_loss, reason = "counts of experts")]
