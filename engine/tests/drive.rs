@@ -144,6 +144,7 @@ fn tool(wall_ms: u64, cpu_ms: u64) -> ToolCall {
         wall: Some(Known::recorded(Nanos::from_millis(wall_ms))),
         cpu: Some(Known::recorded(Nanos::from_millis(cpu_ms))),
         parallelism: 1,
+        command: None,
     }
 }
 

@@ -70,6 +70,7 @@ pub fn with_tool(mut turn: Turn, name: &str, wall: f64, cpu: f64) -> Turn {
         wall: Some(span(wall)),
         cpu: Some(span(cpu)),
         parallelism: 1,
+        command: None,
     });
     turn
 }

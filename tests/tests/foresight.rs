@@ -247,6 +247,7 @@ impl Otherwise {
             wall: Some(wall),
             cpu: Some(Known::recorded(Nanos::new(wall.value.as_nanos() / 3))),
             parallelism: 1,
+            command: None,
         };
         vec![call; self.calls]
     }

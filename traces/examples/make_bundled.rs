@@ -90,6 +90,7 @@ fn swebench_mini(files: &Files) -> Made {
             sessions.len(),
             files.len()
         )),
+        commands: false,
     };
     Ok((header, sessions))
 }
@@ -156,6 +157,7 @@ fn weka_long(files: &Files) -> Made {
              are upper bounds (permission prompts are in them), cut at 1 h; CPU drawn",
             sessions.len(),
         )),
+        commands: false,
     };
     Ok((header, sessions))
 }

@@ -115,6 +115,16 @@ pub enum TraceError {
         /// What the reader said.
         source: io::Error,
     },
+    /// A command in a trace whose header says that there are none.
+    #[error(
+        "{place}: tool calls with a command need version {version} of the format, and the header is of \
+         an older one",
+        version = crate::format::VERSION
+    )]
+    CommandsNotSaid {
+        /// The line that was to be written.
+        place: Place,
+    },
     /// The system failed to take the bytes.
     #[error("cannot write the trace")]
     Write {

@@ -6,8 +6,9 @@
 //! [`bundled`] ships real sessions; [`stats`] describes a trace, [`ops`] makes traces of traces.
 //! Why: every experiment starts from one description of the work, checked once ([`validate`]), so a
 //! number in a figure can be traced to a line of a recording or to a named fit.
-//! Limits: no text of prompts or tools is kept. Nothing here opens a file or reads a clock: callers
-//! hand in readers and bytes. Memory grows with one session (or one recording), not with the trace.
+//! Limits: no text of prompts or tools is kept, but for commands that a trace says to run. Nothing here
+//! opens a file or reads a clock: callers hand in readers and bytes. Memory grows with one session (or
+//! one recording), not with the trace.
 
 pub mod bundled;
 pub mod error;
@@ -28,4 +29,4 @@ mod seconds;
 
 pub use error::{Place, TraceError};
 pub use format::{Header, TraceReader, TraceWriter};
-pub use model::{Evidence, Known, Session, SharedPrefix, ToolCall, Turn};
+pub use model::{Command, Evidence, Known, Session, SharedPrefix, ToolCall, Turn};

@@ -119,6 +119,17 @@ pub struct ToolCall {
     pub cpu: Option<Known<Nanos>>,
     /// Threads that its CPU part can keep busy. At least 1.
     pub parallelism: u32,
+    /// What it runs, where the trace says. A simulation takes the times and never looks here; the real
+    /// engine runs it if it is told to. Behind a pointer: nearly no call has one.
+    pub command: Option<Arc<Command>>,
+}
+
+/// A program and its arguments, as the system takes them: no shell reads them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program, looked up in `PATH` or in the folder it runs in, then its arguments. Not empty, the
+    /// program has a name, and no text has a NUL byte.
+    pub argv: Box<[Box<str>]>,
 }
 
 impl Session {
@@ -149,6 +160,12 @@ impl Session {
     /// Tokens generated over the session.
     pub fn output_tokens(&self) -> Tokens {
         self.turns.iter().map(|turn| turn.output.value).sum()
+    }
+
+    /// Tool calls that carry a command.
+    pub fn commands(&self) -> u64 {
+        let tools = self.turns.iter().flat_map(|turn| &turn.tools);
+        tools.filter(|tool| tool.command.is_some()).count() as u64
     }
 
     /// Time the session cannot spend on a model: tools and pauses, every turn alone and in order.

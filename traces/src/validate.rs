@@ -6,7 +6,7 @@
 use rustc_hash::FxHashSet;
 use units::{Nanos, Tokens};
 
-use crate::model::{Session, SharedPrefix, ToolCall, Turn};
+use crate::model::{Command, Session, SharedPrefix, ToolCall, Turn};
 
 /// The most tokens one field may hold: 2^32 - 1, so that 2^32 of them still sum in 64 bits.
 pub const TOKEN_LIMIT: Tokens = Tokens(u32::MAX as u64);
@@ -16,6 +16,10 @@ pub const SPAN_LIMIT: Nanos = Nanos::new(10_000_000 * 1_000_000_000);
 
 /// The latest arrival: 10^9 s (31 years) after the start of the recording.
 pub const ARRIVAL_LIMIT: Nanos = Nanos::new(1_000_000_000 * 1_000_000_000);
+
+/// The longest command: 128 KiB over all its texts, with a NUL byte after each. Linux takes that much as
+/// one argument, and every system as all of them together.
+pub const COMMAND_LIMIT: usize = 128 << 10;
 
 /// A law of the model that a session breaks. Turns and tools are counted from 0, as in field paths.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -142,6 +146,28 @@ pub enum Unlawful {
         value: Nanos,
         /// Wall time times parallelism.
         limit: Nanos,
+    },
+    /// A command without a program.
+    #[error("`{field}` is [] (wanted: a program and its arguments)")]
+    NoProgram {
+        /// Path of the field.
+        field: String,
+    },
+    /// A text that no system can hand to a program.
+    #[error("`{field}` has a NUL byte at {at} (wanted: none)")]
+    NulByte {
+        /// Path of the field.
+        field: String,
+        /// Where, in bytes from 0.
+        at: usize,
+    },
+    /// A command that the system may refuse to start.
+    #[error("`{field}` is {value} bytes (wanted: at most {})", COMMAND_LIMIT)]
+    LongCommand {
+        /// Path of the field.
+        field: String,
+        /// Bytes, with one after each text.
+        value: usize,
     },
     /// A session that is its own parent.
     #[error("`parent` is `{id}`, the session itself (wanted: another session's id)")]
@@ -281,6 +307,9 @@ impl ToolCall {
                 )?;
             }
         }
+        if let Some(command) = &self.command {
+            command.check(|| format!("turns[{turn}].tools[{tool}].command"))?;
+        }
         if let (Some(wall), Some(cpu)) = (self.wall, self.cpu) {
             // Exact in 64 bits or far above any CPU time: the span limit was checked above.
             let limit = wall
@@ -296,6 +325,27 @@ impl ToolCall {
                     limit,
                 });
             }
+        }
+        Ok(())
+    }
+}
+
+impl Command {
+    fn check(&self, field: impl Fn() -> String) -> Result<(), Unlawful> {
+        let [program, ..] = &*self.argv else {
+            return Err(Unlawful::NoProgram { field: field() });
+        };
+        named(program, || format!("{}[0]", field()))?;
+        for (i, text) in self.argv.iter().enumerate() {
+            if let Some(at) = text.bytes().position(|byte| byte == 0) {
+                let field = format!("{}[{i}]", field());
+                return Err(Unlawful::NulByte { field, at });
+            }
+        }
+        let value = self.argv.iter().map(|text| text.len() + 1).sum();
+        if value > COMMAND_LIMIT {
+            let field = field();
+            return Err(Unlawful::LongCommand { field, value });
         }
         Ok(())
     }

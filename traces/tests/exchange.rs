@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 use traces::export::{self, EXPORTERS, ExportReport, Lost};
 use traces::import::{self, Imported, Recording, guess};
-use traces::{Evidence, Known, Session, SharedPrefix, ToolCall, TraceError, Turn};
+use traces::{Command, Evidence, Known, Session, SharedPrefix, ToolCall, TraceError, Turn};
 use units::{Nanos, Tokens};
 
 fn write(format: &str, sessions: &[Session]) -> Result<(Vec<u8>, ExportReport), TraceError> {
@@ -58,6 +58,7 @@ fn tool(name: &str, wall: Known<Nanos>) -> ToolCall {
         wall: Some(wall),
         cpu: None,
         parallelism: 1,
+        command: None,
     }
 }
 
@@ -304,6 +305,18 @@ fn rich() -> Session {
         parent: Some("elsewhere".into()),
         shared: vec![shared],
         ..session("s", vec![first, last])
+    }
+}
+
+#[test]
+fn no_other_format_holds_commands() {
+    let mut sent = rich();
+    sent.turns[0].tools[0].command = Some(Arc::new(Command {
+        argv: ["ls".into()].into(),
+    }));
+    for exporter in EXPORTERS {
+        let (_, report) = write(exporter.name, std::slice::from_ref(&sent)).unwrap();
+        assert_eq!(report.lost[&Lost::Command], 1, "{}", exporter.name);
     }
 }
 

@@ -13,6 +13,7 @@ fn tool(name: &str) -> ToolCall {
         wall: None,
         cpu: None,
         parallelism: 1,
+        command: None,
     }
 }
 

@@ -6,8 +6,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use traces::{
-    Evidence, Header, Known, Session, SharedPrefix, ToolCall, TraceError, TraceReader, TraceWriter,
-    Turn,
+    Command, Evidence, Header, Known, Session, SharedPrefix, ToolCall, TraceError, TraceReader,
+    TraceWriter, Turn,
 };
 use units::{Nanos, Tokens};
 
@@ -30,12 +30,13 @@ fn with_turn(turn: &str) -> String {
 
 #[test]
 fn the_example_of_the_documentation_is_a_trace() {
-    let text = include_str!("../FORMAT.md");
-    let example = text
-        .split("```json\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next());
-    let sessions = read(example.expect("FORMAT.md has an example")).expect("it parses");
+    let example = |nth: usize| {
+        let parts = include_str!("../FORMAT.md").split("```json\n").nth(nth);
+        let text = parts.and_then(|rest| rest.split("```").next());
+        read(text.expect("FORMAT.md has an example")).expect("it parses")
+    };
+    assert_eq!(example(2)[0].commands(), 1);
+    let sessions = example(1);
     assert_eq!(sessions.len(), 2);
     let turns = &sessions[0].turns;
     assert_eq!(
@@ -207,11 +208,11 @@ fn files_that_are_no_trace_are_told_apart() {
     assert!(matches!(read(HEADER), Err(TraceError::NoSessions)));
     assert!(matches!(read(r#"{"id":"s"}"#), Err(TraceError::NotATrace)));
     assert!(matches!(read("[]"), Err(TraceError::NotATrace)));
-    for version in [0, 3] {
+    for version in [0, 4] {
         let other = read(format!(r#"{{"orrery_trace":{version},"colour":"red"}}"#)).unwrap_err();
         assert_eq!(
             other.to_string(),
-            format!("line 1: `orrery_trace` is version {version} (wanted: 1 to 2)")
+            format!("line 1: `orrery_trace` is version {version} (wanted: 1 to 3)")
         );
     }
     let header = read(r#"{"orrery_trace":1,"licence":"MIT"}"#).unwrap_err();
@@ -324,8 +325,16 @@ fn simple(prompt: u64) -> Session {
     }
 }
 
+/// A header that says whether these sessions have commands.
+fn with_commands(sessions: &[Session]) -> Header {
+    Header {
+        commands: sessions.iter().any(|session| session.commands() > 0),
+        ..Header::default()
+    }
+}
+
 fn write_zstd(sessions: &[Session]) -> Vec<u8> {
-    let mut writer = TraceWriter::zstd(Vec::new(), &Header::default(), 3).unwrap();
+    let mut writer = TraceWriter::zstd(Vec::new(), &with_commands(sessions), 3).unwrap();
     for session in sessions {
         writer.write(session).unwrap();
     }
@@ -351,13 +360,16 @@ fn span() -> impl Strategy<Value = Nanos> {
 
 fn tool() -> impl Strategy<Value = ToolCall> {
     let wall = option::of((span(), evidence()));
+    // A program with a name, then any texts without NUL, empty ones too.
+    let command = option::of(("[^\\x00]{1,8}", vec("[^\\x00]{0,12}", 0..3)));
     (
         text(),
         wall,
         option::of((0..=100_u64, evidence())),
         1..9_u32,
+        command,
     )
-        .prop_map(|(name, wall, cpu, parallelism)| {
+        .prop_map(|(name, wall, cpu, parallelism, command)| {
             let wall = wall.map(|(value, evidence)| Known { value, evidence });
             // Legal by construction: a share of the most CPU time there can be.
             let most = wall.map_or(1 << 40, |w| w.value.as_nanos() * u64::from(parallelism));
@@ -371,6 +383,12 @@ fn tool() -> impl Strategy<Value = ToolCall> {
                 wall,
                 cpu,
                 parallelism,
+                command: command.map(|(program, arguments)| {
+                    let argv = [program].into_iter().chain(arguments);
+                    Arc::new(Command {
+                        argv: argv.map(String::into_boxed_str).collect(),
+                    })
+                }),
             }
         })
 }
@@ -449,7 +467,7 @@ proptest! {
     /// What is written, plain or compressed, is what is read.
     #[test]
     fn sessions_return(sessions in vec(session(), 1..5), note in option::of("\\PC{0,20}")) {
-        let header = Header { note, ..Header::default() };
+        let header = Header { note, ..with_commands(&sessions) };
         let mut plain = TraceWriter::plain(Vec::new(), &header).unwrap();
         let mut packed = TraceWriter::zstd(Vec::new(), &header, 1).unwrap();
         for session in &sessions {
@@ -472,7 +490,7 @@ proptest! {
         compressed in any::<bool>(),
     ) {
         let mut bytes = if compressed { write_zstd(&sessions) } else {
-            let mut writer = TraceWriter::plain(Vec::new(), &Header::default()).unwrap();
+            let mut writer = TraceWriter::plain(Vec::new(), &with_commands(&sessions)).unwrap();
             for session in &sessions { writer.write(session).unwrap(); }
             writer.finish().unwrap()
         };

@@ -34,6 +34,7 @@ fn bash(wall_ms: u64) -> ToolCall {
         wall: Some(Known::recorded(ms(wall_ms))),
         cpu: Some(Known::drawn(ms(wall_ms))),
         parallelism: 1,
+        command: None,
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use traces::stats::{Oddity, SHARE_UNIT, Stats, oddities};
-use traces::{Known, Session, ToolCall, Turn};
+use traces::{Command, Known, Session, ToolCall, Turn};
 use units::{Nanos, Tokens};
 
 fn ms(ms: u64) -> Nanos {
@@ -28,6 +30,7 @@ fn tool(name: &str, wall_ms: Option<u64>, cpu_ms: Option<u64>) -> ToolCall {
         wall: wall_ms.map(|w| Known::recorded(ms(w))),
         cpu: cpu_ms.map(|c| Known::drawn(ms(c))),
         parallelism: 1,
+        command: None,
     }
 }
 
@@ -135,6 +138,9 @@ fn oddities_are_counted_by_kind() {
         tool("Bash", None, None),
         tool("Bash", Some(3_600_001), Some(0)),
     ];
+    odd.turns[1].tools[1].command = Some(Arc::new(Command {
+        argv: ["ls".into()].into(),
+    }));
     assert_eq!(
         oddities(&odd),
         [
@@ -145,6 +151,7 @@ fn oddities_are_counted_by_kind() {
             Oddity::Placeholders(1),
             Oddity::Shrinks(1),
             Oddity::InstantCalls(1),
+            Oddity::Commands(1),
         ]
     );
     assert!(Oddity::UnknownCpus(1).hinders() && !Oddity::Shrinks(1).hinders());

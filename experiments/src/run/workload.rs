@@ -195,8 +195,12 @@ impl Write for Hashing {
 
 fn digest(sessions: &[Session]) -> anyhow::Result<String> {
     let hashing = BufWriter::new(Hashing(blake3::Hasher::new()));
-    // Without the header: a note on the licence does not change what is run.
-    let mut writer = TraceWriter::plain(hashing, &Header::default())?;
+    // Without the header: a note on the licence does not change what is run. The version does.
+    let header = Header {
+        commands: sessions.iter().any(|session| session.commands() > 0),
+        ..Header::default()
+    };
+    let mut writer = TraceWriter::plain(hashing, &header)?;
     for session in sessions {
         writer.write(session)?;
     }

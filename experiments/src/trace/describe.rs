@@ -38,6 +38,8 @@ pub(super) struct Described {
     pub(super) tools: Vec<ToolRow>,
     pub(super) all_tools: ToolRow,
     pub(super) outputs_from: From,
+    /// Tool calls that carry a command.
+    pub(super) commands: u64,
 }
 
 /// A name and how often it is there.
@@ -255,6 +257,7 @@ impl Described {
             tools,
             all_tools: ToolRow::of("all tools", &stats.all_tools()),
             outputs_from: From::of(stats.output_from),
+            commands: stats.commands,
         }
     }
 }

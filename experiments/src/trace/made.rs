@@ -78,6 +78,7 @@ pub(super) fn header(spec: &Spec, make: Make) -> Header {
         )),
         license: None,
         note: Some(format!("{}; {}", spec.about, spec.sources.join("; "))),
+        commands: false,
     }
 }
 

@@ -92,6 +92,7 @@ fn header(labels: &[String], headers: &[Header]) -> Header {
             join(&|h| h.license.clone())
         },
         note: join(&|h| h.note.clone()),
+        commands: headers.iter().any(|h| h.commands),
     }
 }
 

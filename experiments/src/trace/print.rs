@@ -98,6 +98,9 @@ fn heading(text: &mut String, trace: &Described) {
     for (name, value) in lines {
         let _ = writeln!(text, "  {name}: {value}");
     }
+    if trace.commands > 0 {
+        let _ = writeln!(text, "  tool calls with a command: {}", trace.commands);
+    }
 }
 
 fn quantities(trace: &Described) -> Table {

@@ -40,11 +40,13 @@ pub(super) fn command(args: &ScaleArgs) -> Result<(), Failure> {
     add_note(&mut header.note, &done);
     let mut output = TraceFile::create(args.out.out.as_deref(), &header)?;
     let mut single = 0_u64;
+    let mut commands = 0_u64;
     input.each(OnBad::Fail, |session| {
         single += u64::from(session.turns.len() == 1);
         let scaled = factors.session(&session).map_err(|error| {
             Failure::bad_input(anyhow!("cannot scale `{}`: {error}", args.trace))
         })?;
+        commands += scaled.commands();
         output.write(&scaled)
     })?;
     let sessions = output.finish()?;
@@ -53,6 +55,12 @@ pub(super) fn command(args: &ScaleArgs) -> Result<(), Failure> {
         let _ = write!(
             line,
             "; {single} of a single turn have no step to repeat and kept it"
+        );
+    }
+    if commands > 0 {
+        let _ = write!(
+            line,
+            "; {commands} tool calls carry commands, which take as long as before when they are run"
         );
     }
     note(args.out.quiet, &line);

@@ -35,6 +35,8 @@ pub enum Lost {
     ToolName,
     /// CPU times of tools, and how many threads they keep busy.
     ToolCpu,
+    /// Commands that tools run.
+    Command,
     /// Tool calls beside the longest one of their turn.
     SideBySide,
     /// Whether a tool or a human took the time: turns where that is not told, or both took some.
@@ -62,6 +64,7 @@ impl fmt::Display for Lost {
             Self::CallTime => "times of calls",
             Self::ToolName => "names of tools",
             Self::ToolCpu => "CPU needs of tools",
+            Self::Command => "commands of tools",
             Self::SideBySide => "tools beside a longer one",
             Self::Cause => "gaps whose cause is not told",
             Self::AfterLast => "tools or pauses after the last call",
@@ -100,6 +103,7 @@ impl ExportReport {
         let count = |is: &dyn Fn(&crate::model::Turn) -> bool| {
             session.turns.iter().filter(|turn| is(turn)).count() as u64
         };
+        self.lose(Lost::Command, session.commands());
         self.lose(Lost::Cached, count(&|turn| turn.cached.is_some()));
         let plain = |evidence| evidence == Evidence::Recorded;
         self.lose(Lost::Evidence, count(&|turn| !plain(turn.output.evidence)));

@@ -72,12 +72,14 @@ struct ToolItem<'a> {
     cpu_from: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parallelism: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a [Box<str>]>,
 }
 
 impl<'a> HeaderLine<'a> {
     pub(super) fn of(header: &'a Header) -> Self {
         Self {
-            orrery_trace: super::VERSION,
+            orrery_trace: header.version(),
             source: header.source.as_deref(),
             license: header.license.as_deref(),
             note: header.note.as_deref(),
@@ -133,6 +135,7 @@ impl<'a> ToolItem<'a> {
             cpu_s: value(tool.cpu),
             cpu_from: source(tool.cpu),
             parallelism: (tool.parallelism > 1).then_some(tool.parallelism),
+            command: tool.command.as_ref().map(|command| &*command.argv),
         }
     }
 }

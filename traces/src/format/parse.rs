@@ -2,13 +2,15 @@
 //!
 //! What is absent has a default that says "unknown" or "none", never zero for "not measured".
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use units::{Nanos, Tokens};
 
 use super::Header;
 use super::field::Fields;
 use crate::error::{Place, TraceError, shown};
-use crate::model::{Evidence, Known, Session, SharedPrefix, ToolCall, Turn};
+use crate::model::{Command, Evidence, Known, Session, SharedPrefix, ToolCall, Turn};
 
 const HEADER: &[&str] = &["orrery_trace", "source", "license", "note"];
 const SESSION: &[&str] = &["id", "model", "arrival_s", "shared", "parent", "turns"];
@@ -30,6 +32,7 @@ const TOOL: &[&str] = &[
     "cpu_s",
     "cpu_from",
     "parallelism",
+    "command",
 ];
 
 /// Reads the header and the version from the JSON of line 1.
@@ -46,6 +49,7 @@ pub(super) fn header(value: Value, place: Place) -> Result<(Header, u64), TraceE
         source: fields.text("source")?.map(|text| text.to_string()),
         license: fields.text("license")?.map(|text| text.to_string()),
         note: fields.text("note")?.map(|text| text.to_string()),
+        commands: version > super::WITHOUT_COMMANDS,
     };
     Ok((header, version))
 }
@@ -65,7 +69,7 @@ pub(super) fn session(value: Value, version: u64, place: Place) -> Result<Sessio
     }
     let mut turns = Vec::new();
     for (i, value) in fields.list("turns")?.into_iter().enumerate() {
-        turns.push(turn(value, format!("turns[{i}]"), place)?);
+        turns.push(turn(value, format!("turns[{i}]"), version, place)?);
     }
     Ok(Session {
         id: fields.need_text("id")?,
@@ -85,7 +89,7 @@ fn segment(value: Value, path: String, place: Place) -> Result<SharedPrefix, Tra
     })
 }
 
-fn turn(value: Value, path: String, place: Place) -> Result<Turn, TraceError> {
+fn turn(value: Value, path: String, version: u64, place: Place) -> Result<Turn, TraceError> {
     let mut fields = Fields::new(value, path, place, TURN)?;
     let output = fields.need_tokens("output", 1)?;
     let evidence = evidence(&mut fields, "output_from")?;
@@ -94,6 +98,7 @@ fn turn(value: Value, path: String, place: Place) -> Result<Turn, TraceError> {
         tools.push(tool(
             value,
             format!("{}[{i}]", fields.path_of("tools")),
+            version,
             place,
         )?);
     }
@@ -111,7 +116,7 @@ fn turn(value: Value, path: String, place: Place) -> Result<Turn, TraceError> {
     })
 }
 
-fn tool(value: Value, path: String, place: Place) -> Result<ToolCall, TraceError> {
+fn tool(value: Value, path: String, version: u64, place: Place) -> Result<ToolCall, TraceError> {
     let mut fields = Fields::new(value, path, place, TOOL)?;
     let parallelism = match fields.take("parallelism") {
         None => 1,
@@ -126,7 +131,37 @@ fn tool(value: Value, path: String, place: Place) -> Result<ToolCall, TraceError
         wall: known_time(&mut fields, "wall_s", "wall_from")?,
         cpu: known_time(&mut fields, "cpu_s", "cpu_from")?,
         parallelism,
+        command: command(&mut fields, version)?,
     })
+}
+
+fn command(fields: &mut Fields, version: u64) -> Result<Option<Arc<Command>>, TraceError> {
+    const KEY: &str = "command";
+    let Some(value) = fields.take(KEY) else {
+        return Ok(None);
+    };
+    if version <= super::WITHOUT_COMMANDS {
+        let wanted = format!(
+            "no command in version {version} of the format; line 1 of version {0} has \"orrery_trace\":{0}",
+            super::VERSION
+        );
+        return Err(fields.bad(KEY, &value, &wanted));
+    }
+    let Value::Array(items) = value else {
+        return Err(fields.bad(
+            KEY,
+            &value,
+            "a list of texts: the program, then its arguments",
+        ));
+    };
+    let mut argv = Vec::with_capacity(items.len());
+    for (i, item) in items.into_iter().enumerate() {
+        match item {
+            Value::String(text) => argv.push(text.into_boxed_str()),
+            other => return Err(fields.bad(&format!("{KEY}[{i}]"), &other, "a text")),
+        }
+    }
+    Ok(Some(Arc::new(Command { argv: argv.into() })))
 }
 
 fn known_time(

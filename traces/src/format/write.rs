@@ -16,6 +16,8 @@ use crate::model::Session;
 pub struct TraceWriter<W: Write> {
     output: Output<W>,
     line: u64,
+    /// Whether sessions may carry commands: line 1 has said so.
+    commands: bool,
 }
 
 enum Output<W: Write> {
@@ -53,7 +55,11 @@ impl<W: Write> TraceWriter<W> {
     }
 
     fn start(output: Output<W>, header: &Header) -> Result<Self, TraceError> {
-        let mut writer = Self { output, line: 0 };
+        let mut writer = Self {
+            output,
+            line: 0,
+            commands: header.commands,
+        };
         writer.put(&HeaderLine::of(header))?;
         Ok(writer)
     }
@@ -61,12 +67,16 @@ impl<W: Write> TraceWriter<W> {
     /// Appends one session.
     ///
     /// # Errors
-    /// [`TraceError::Unlawful`] if it breaks a law (nothing is written then), [`TraceError::Write`].
+    /// [`TraceError::Unlawful`] if it breaks a law, [`TraceError::CommandsNotSaid`] if it has a command and
+    /// the header has none (nothing is written then); [`TraceError::Write`].
     pub fn write(&mut self, session: &Session) -> Result<(), TraceError> {
         let place = Place::Line(self.line + 1);
         session
             .check()
             .map_err(|broken| TraceError::Unlawful { place, broken })?;
+        if !self.commands && session.commands() > 0 {
+            return Err(TraceError::CommandsNotSaid { place });
+        }
         self.put(&SessionLine::of(session))
     }
 

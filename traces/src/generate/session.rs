@@ -176,6 +176,7 @@ fn tool_call(name: &Arc<str>, wall: Nanos, cpu: Nanos, parallelism: u32) -> Tool
         wall: Some(Known::drawn(wall)),
         cpu: Some(Known::drawn(cpu.min(most))),
         parallelism,
+        command: None,
     }
 }
 

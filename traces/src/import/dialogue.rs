@@ -163,6 +163,7 @@ impl Used {
             wall: self.wall,
             cpu: None,
             parallelism: 1,
+            command: None,
         }
     }
 }

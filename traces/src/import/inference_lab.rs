@@ -138,5 +138,6 @@ fn between(last: &mut Turn, gap: Nanos, kind: Option<&str>) {
         wall: Some(Known::recorded(gap)),
         cpu: None,
         parallelism: 1,
+        command: None,
     });
 }

@@ -349,6 +349,7 @@ impl Trajectory {
             wall: measured.or(limit.map(Known::estimated)),
             cpu: None,
             parallelism: 1,
+            command: None,
         }]
     }
 

@@ -233,6 +233,7 @@ impl Conversation<'_> {
                 wall: between.map(Known::estimated),
                 cpu: None,
                 parallelism: 1,
+                command: None,
             });
             return Ok(());
         }

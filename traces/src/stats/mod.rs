@@ -155,6 +155,8 @@ pub struct Stats {
     pub cached: Ratio,
     /// Calls by tool.
     pub tools: BTreeMap<Arc<str>, Tool>,
+    /// Tool calls that carry a command.
+    pub commands: u64,
     /// Outputs by where they come from.
     pub output_from: Evidences,
 }
@@ -198,6 +200,7 @@ impl Stats {
             self.turn(turn, previous);
             previous = Some(turn);
         }
+        self.commands += session.commands();
         self.idle(session);
     }
 

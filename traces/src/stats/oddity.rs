@@ -33,6 +33,8 @@ pub enum Oddity {
     Shrinks(u64),
     /// Model calls recorded as taking no time at all.
     InstantCalls(u64),
+    /// Tool calls that carry a command.
+    Commands(u64),
 }
 
 impl Oddity {
@@ -45,7 +47,8 @@ impl Oddity {
             | Self::LongTools(n)
             | Self::Placeholders(n)
             | Self::Shrinks(n)
-            | Self::InstantCalls(n) => n,
+            | Self::InstantCalls(n)
+            | Self::Commands(n) => n,
         }
     }
 
@@ -68,6 +71,10 @@ impl Oddity {
             Self::Placeholders(_) => "probably what the stream began with, not the final count",
             Self::Shrinks(_) => "compaction, a reset, or two conversations under one id",
             Self::InstantCalls(_) => "a clock too coarse; the idle share is too high",
+            Self::Commands(_) => {
+                "`orrery engine run` wants to be told what to do with them (`--commands`); a simulation \
+                 takes the times beside them"
+            }
         }
     }
 }
@@ -82,6 +89,7 @@ impl fmt::Display for Oddity {
             Self::Placeholders(_) => "tool-calling outputs of at most 2 tokens",
             Self::Shrinks(_) => "turns whose context is shorter than what came before",
             Self::InstantCalls(_) => "model calls that took no time",
+            Self::Commands(_) => "tool calls with a command",
         };
         f.write_str(what)
     }
@@ -111,6 +119,7 @@ pub fn oddities(session: &Session) -> Vec<Oddity> {
         Oddity::Placeholders(count(session.turns.iter().filter(placeholder).count())),
         Oddity::Shrinks(count(session.turns.windows(2).filter(shrinks).count())),
         Oddity::InstantCalls(count(session.turns.iter().filter(instant).count())),
+        Oddity::Commands(session.commands()),
     ];
     found.into_iter().filter(|odd| odd.count() > 0).collect()
 }

@@ -81,7 +81,11 @@ pub(crate) fn reader_holds(bytes: &[u8]) -> Option<Vec<Session>> {
 
 /// Written and read again, sessions are the same.
 fn round_trip(sessions: &[Session]) {
-    let mut writer = TraceWriter::plain(Vec::new(), &Header::default()).unwrap();
+    let header = Header {
+        commands: sessions.iter().any(|session| session.commands() > 0),
+        ..Header::default()
+    };
+    let mut writer = TraceWriter::plain(Vec::new(), &header).unwrap();
     for session in sessions {
         writer.write(session).expect("a lawful session");
     }

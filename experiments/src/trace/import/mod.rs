@@ -222,6 +222,8 @@ impl Importing {
             source: Some(args.source.clone().unwrap_or_else(|| self.summary.source())),
             license: args.license.clone(),
             note: None,
+            // No importer keeps them.
+            commands: false,
         };
         if let Some(fill) = &fill {
             add_note(&mut header.note, &words(fill));

@@ -159,6 +159,7 @@ impl Folder {
 fn trace(sessions: &[Session]) -> anyhow::Result<Vec<u8>> {
     let header = Header {
         source: Some("sessions that a real engine was compared on".to_owned()),
+        commands: sessions.iter().any(|session| session.commands() > 0),
         ..Header::default()
     };
     let mut writer = TraceWriter::plain(Vec::new(), &header)?;

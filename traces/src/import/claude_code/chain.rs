@@ -304,6 +304,7 @@ impl ToolUse {
             wall: wall.map(Known::recorded),
             cpu: used.map(Known::estimated),
             parallelism: threads,
+            command: None,
         }
     }
 }

@@ -345,6 +345,7 @@ impl Waits {
             wall,
             cpu: None,
             parallelism: 1,
+            command: None,
         })
     }
 

@@ -145,6 +145,7 @@ impl Step {
             wall,
             cpu: None,
             parallelism: 1,
+            command: None,
         }))
     }
 }
