@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use engine::drive::{Drive, DriveError, Driven, MeasuredLink, MeasuredPrefill, drive};
+use engine::drive::{Commands, Drive, DriveError, Driven, MeasuredLink, MeasuredPrefill, drive};
 use engine::model::{Storage, preset, random};
 use engine::reference::Candle;
 use engine::tools::{Limits as ToolLimits, Mode, Settings};
@@ -130,6 +130,7 @@ fn setup(timeout: Option<Nanos>) -> Drive {
         context_length: Tokens(4096),
         seed: 1,
         tools: settings(timeout),
+        commands: Commands::Burn,
         limits: Limits {
             horizon: None,
             sample_every: Some(Nanos::from_millis(20)),

@@ -210,19 +210,36 @@ fn how_a_command_ends_is_told() {
         let ended = script(settings(Mode::FreeForAll), script_text);
         assert_eq!(ended.outcome, want, "{script_text}");
     }
+}
+
+/// A shell that does not find a program has run, and ends as it likes; a program that is not there, or is
+/// none, never ran. The input of what runs is empty.
+#[test]
+fn a_command_that_never_began_is_told_from_one_that_ended() {
     let (mut pool, results) = pool(settings(Mode::FreeForAll));
-    let argv = vec!["no-such-program-anywhere".to_owned()];
-    pool.start(Call {
-        work: Work::Command(Command { argv, env: vec![] }),
-        ..shell(0, 0, "")
-    });
+    for status in [125, 126, 127] {
+        pool.start(shell(0, 0, &format!("exit {status}")));
+        assert_eq!(next(&results).outcome, Outcome::Exit(status));
+    }
+    pool.start(shell(0, 0, "no-such-program-anywhere"));
+    assert_eq!(next(&results).outcome, Outcome::Exit(127));
+    pool.start(shell(0, 0, "echo no program > file; chmod 755 .; wc -c"));
     let ended = next(&results);
-    assert_eq!(ended.outcome, Outcome::Exit(127));
-    assert!(
-        text(&ended).contains("no-such-program-anywhere"),
-        "{}",
-        text(&ended)
-    );
+    assert_eq!((&ended.outcome, &*text(&ended)), (&Outcome::Ok, "0"));
+    for (program, why) in [
+        ("no-such-program-anywhere", "No such file"),
+        ("./file", "Permission denied"),
+    ] {
+        let argv = vec![program.to_owned()];
+        pool.start(Call {
+            work: Work::Command(Command { argv, env: vec![] }),
+            ..shell(0, 0, "")
+        });
+        let Outcome::SpawnFailed(told) = next(&results).outcome else {
+            panic!("{program} cannot run");
+        };
+        assert!(told.contains(program) && told.contains(why), "{told}");
+    }
 }
 
 fn libc_term() -> i32 {

@@ -25,6 +25,8 @@ pub(crate) struct Agent {
     foresight: Vec<Foresight>,
     /// Tool calls of this turn that have not ended.
     calls_left: usize,
+    /// The longest that one of them took or would have taken alone.
+    calls_alone: Nanos,
     tools_started: Time,
     think_started: Time,
 }
@@ -42,6 +44,7 @@ impl Agent {
             foresight,
             turn_record: fresh_turn(session, 0, arrival),
             calls_left: 0,
+            calls_alone: Nanos::ZERO,
             tools_started: arrival,
             think_started: arrival,
             record: SessionRecord {
@@ -76,25 +79,20 @@ impl Agent {
     pub(crate) fn begin_tools(&mut self, now: Time, calls: usize) {
         self.tools_started = now;
         self.calls_left = calls;
+        self.calls_alone = Nanos::ZERO;
     }
 
-    /// One of the turn's calls ended: what now?
-    pub(crate) fn call_ended(&mut self, now: Time) -> After {
+    /// One of the turn's calls ended, which alone takes so long: what now?
+    pub(crate) fn call_ended(&mut self, now: Time, alone: Nanos) -> After {
         self.calls_left -= 1;
+        self.calls_alone = self.calls_alone.max(alone);
         if self.calls_left > 0 {
             return After::MoreCalls;
         }
         let turn = &self.record.trace.turns[self.turn];
-        let alone = turn
-            .tools
-            .iter()
-            .filter_map(|t| t.wall)
-            .map(|w| w.value)
-            .max();
-        let run = alone.unwrap_or(Nanos::ZERO);
         let took = now.since(self.tools_started);
-        self.record.phases.tool_run += run.min(took);
-        self.record.phases.tool_wait += took.saturating_sub(run);
+        self.record.phases.tool_run += self.calls_alone.min(took);
+        self.record.phases.tool_wait += took.saturating_sub(self.calls_alone);
         if turn.think.is_some() && !self.is_last_turn() && !self.failed {
             return After::Pause;
         }

@@ -10,7 +10,7 @@ use units::{GroupId, Nanos, SessionId, Time};
 use crate::agents::{After, Agent, Classes, Pauses};
 use crate::error::{Progress, ReplayError};
 use crate::machine::{Machine, Waited};
-use crate::record::{Observer, Outcome, Sample, Summary, ToolFailure};
+use crate::record::{CommandRecord, Observer, Outcome, Sample, Summary, ToolFailure};
 
 /// One session of the load.
 #[derive(Clone, Debug)]
@@ -235,19 +235,34 @@ impl<M: Machine, I: Iterator<Item = Offered>, O: Observer> World<'_, M, I, O> {
                 self.summary.tool_elapsed += end.elapsed;
                 self.summary.tool_alone += end.alone;
             }
+            let call = &agent.record.trace.turns[agent.turn].tools[id.call()];
+            let turn = agent.turn_record.turn;
+            let mut alone = call.wall.map_or(Nanos::ZERO, |wall| wall.value);
+            if let Some(command) = end.command {
+                // What it took here says more than what it took where it was recorded.
+                alone = end.alone;
+                let record = CommandRecord {
+                    session,
+                    turn,
+                    call: u32::try_from(id.call()).unwrap_or(u32::MAX),
+                    tool: Arc::clone(&call.name),
+                    elapsed: end.elapsed,
+                    queue_delay: end.queue_delay,
+                    end: command,
+                };
+                self.observer.command_ended(now, &record);
+            }
             if let Some(why) = end.failed {
-                agent.failed = true;
-                let turn = agent.turn_record.turn;
-                let tool = Arc::clone(&agent.record.trace.turns[agent.turn].tools[id.call()].name);
                 let failure = ToolFailure {
                     session,
                     turn,
-                    tool,
+                    tool: Arc::clone(&call.name),
                     why,
                 };
+                agent.failed = true;
                 self.observer.tool_failed(now, &failure);
             }
-            let after = agent.call_ended(now);
+            let after = agent.call_ended(now, alone);
             if after == After::Pause {
                 self.pauses.begin(now, agent);
             }

@@ -22,8 +22,8 @@ mod repeat;
 pub use call::CallId;
 pub use drive::{Ended, Limits, Offered, run};
 pub use error::ReplayError;
-pub use machine::{Call, CallEnd, CopyOrder, Machine, Waited};
+pub use machine::{Call, CallEnd, CommandEnd, CopyOrder, Machine, Waited};
 pub use record::{
-    NoObserver, Observer, Outcome, Phases, Sample, SessionRecord, Status, Summary, ToolFailure,
-    TurnRecord,
+    CommandRecord, NoObserver, Observer, Outcome, Phases, Sample, SessionRecord, Status, Summary,
+    ToolFailure, TurnRecord,
 };

@@ -45,10 +45,25 @@ pub struct CallEnd {
     pub queue_delay: Nanos,
     /// Its whole time.
     pub elapsed: Nanos,
-    /// Its whole time, had it run alone, as recorded.
+    /// Its whole time, had it run alone: as recorded, or of a command its time less its wait for a worker.
     pub alone: Nanos,
     /// Why it failed, if it did: its session is given up.
     pub failed: Option<String>,
+    /// What came of its command, if it ran one.
+    pub command: Option<CommandEnd>,
+}
+
+/// How a command ended that a tool call ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// The status it ended with; `None` if it was killed or never began.
+    pub exit: Option<i32>,
+    /// CPU time of it and of the children that it waited for; `None` if there was no process.
+    pub cpu: Option<Nanos>,
+    /// Bytes that it wrote to its output and error streams.
+    pub output_bytes: u64,
+    /// Of these, bytes that were thrown away because there were too many.
+    pub output_dropped: u64,
 }
 
 /// A copy between GPU and host memory that is to start.

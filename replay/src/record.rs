@@ -6,6 +6,8 @@ use scheduler::{Counters, Info, StepPlan, Window};
 use traces::model::Session;
 use units::{Nanos, SessionId, Time, Tokens};
 
+use crate::machine::CommandEnd;
+
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -176,6 +178,25 @@ pub struct ToolFailure {
     pub why: String,
 }
 
+/// A command that a tool call ran. Only a real engine runs any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandRecord {
+    /// Whose.
+    pub session: SessionId,
+    /// Which turn, from 0.
+    pub turn: u32,
+    /// Which of the turn's calls, from 0.
+    pub call: u32,
+    /// The tool.
+    pub tool: Arc<str>,
+    /// From the turn's end to its own.
+    pub elapsed: Nanos,
+    /// Of that, its wait for a worker.
+    pub queue_delay: Nanos,
+    /// How it ended.
+    pub end: CommandEnd,
+}
+
 /// Whether a run goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -191,6 +212,11 @@ pub trait Observer {
     /// calls have ended.
     fn tool_failed(&mut self, at: Time, failure: &ToolFailure) {
         let _ = (at, failure);
+    }
+
+    /// A tool call's command ended, well or not. If it failed, [`Observer::tool_failed`] follows.
+    fn command_ended(&mut self, at: Time, record: &CommandRecord) {
+        let _ = (at, record);
     }
 
     /// A session is over, one way or another.

@@ -7,6 +7,7 @@
 
 mod both_worlds;
 mod capacity;
+mod commands;
 mod compare;
 mod costs;
 mod demo;

@@ -6,11 +6,14 @@
 //! real clock with real tools, the simulator's machine serves too. So the same steps can be computed
 //! under a virtual clock, and every decision then equals the simulator's.
 //! Why: what decides is the same object in both worlds; here is only what is real.
+//! A tool call computes and waits as recorded, or runs the command it carries if that is asked for
+//! ([`Commands`]).
 //! Limits: steps run one after the other on the driver's thread. What happens during a step is taken in
 //! after it, at the time at which it happened, so no plan misses anything that came before it. A copy
 //! that a plan or an event during its step asks for starts after that step. Recorded output lengths are forced.
 
 mod affinity;
+mod commands;
 mod error;
 mod live;
 mod reload;
@@ -18,6 +21,7 @@ mod run;
 mod wall;
 
 pub use affinity::{CoresError, allowed_cores, pin_to};
+pub use commands::Commands;
 pub use error::{DriveError, WallError};
 pub use live::{Live, Surroundings, Work};
 pub use reload::{MeasureError, MeasuredLink, MeasuredPrefill};

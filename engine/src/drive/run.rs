@@ -7,6 +7,7 @@ use scheduler::policy::Policy;
 use scheduler::{Config, PrefillCost, Scheduler};
 use units::{Nanos, Tokens};
 
+use super::commands::Commands;
 use super::error::{DriveError, WallError};
 use super::live::{Live, Work};
 use super::wall::Wall;
@@ -24,6 +25,8 @@ pub struct Drive {
     pub seed: u64,
     /// How tools run.
     pub tools: Settings,
+    /// What becomes of commands that tool calls carry.
+    pub commands: Commands,
     /// When to stop, and how often to sample.
     pub limits: Limits,
     /// Whether to look for reads of KV that was not written ([`Live::poisoned`]).
@@ -59,7 +62,7 @@ pub fn drive<O: Observer>(
     let scheduler = Scheduler::new(drive.engine.clone(), policy, reload)?;
     let (sender, results) = channel();
     let tools = ToolPool::new(drive.tools.clone(), sender)?;
-    let wall = Wall::new(tools, results);
+    let wall = Wall::new(tools, results).with_commands(drive.commands);
     let mut live = Live::new(executor, wall, drive.context_length, drive.seed);
     if drive.poison {
         live = live.poisoned();

@@ -6,7 +6,6 @@
 //! nothing else to do and after every step otherwise.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -15,28 +14,23 @@ use rustc_hash::FxHashMap;
 use scheduler::Scheduler;
 use units::{Nanos, SessionId, Time};
 
+use super::commands::{self, Commands, InFlight};
 use super::error::WallError;
 use super::live::{Surroundings, nanos_since};
-use crate::tools::{self, Ended, Outcome, ToolPool, Work};
+use crate::tools::{self, Ended, ToolPool};
 
 /// The longest sleep: whoever wants the run to stop is heard after it.
 const LONGEST_SLEEP: Duration = Duration::from_millis(100);
 /// The longest sleep while a copy is under way.
 const COPY_POLL: Duration = Duration::from_micros(200);
 
-/// A call in flight.
-#[derive(Clone, Copy, Debug)]
-struct InFlight {
-    started: Time,
-    /// As recorded.
-    alone: Nanos,
-}
-
 /// The system's clock and a pool of tool processes.
 #[derive(Debug)]
 pub struct Wall {
     origin: Instant,
     tools: ToolPool,
+    /// What becomes of commands.
+    commands: Commands,
     results: Receiver<Ended>,
     in_flight: FxHashMap<CallId, InFlight>,
     /// Calls that have ended and were not taken in, by time.
@@ -59,6 +53,7 @@ impl Wall {
         Self {
             origin: Instant::now(),
             tools,
+            commands: Commands::default(),
             results,
             in_flight: FxHashMap::default(),
             ended: BTreeSet::new(),
@@ -69,6 +64,12 @@ impl Wall {
             floor: Time::ZERO,
             asleep: Nanos::ZERO,
         }
+    }
+
+    /// With this done to the commands that tool calls carry.
+    pub fn with_commands(mut self, commands: Commands) -> Self {
+        self.commands = commands;
+        self
     }
 
     /// Time that the driver had nothing to do, so far.
@@ -82,17 +83,11 @@ impl Wall {
 
     /// Notes a call that ended. It ended when it did, however late that is heard of.
     fn note(&mut self, result: &Ended) -> Result<(), WallError> {
-        let id = CallId(result.id.0);
+        let id = result.id;
         let call = self.in_flight.remove(&id).ok_or(WallError::StrayCall)?;
         let at = (call.started + result.elapsed).max(self.floor);
-        let end = CallEnd {
-            queue_delay: result.queue_delay,
-            elapsed: result.elapsed,
-            alone: call.alone,
-            failed: failure(result),
-        };
         self.ended.insert((at, id));
-        self.ends.insert(id, end);
+        self.ends.insert(id, commands::end(result, call));
         Ok(())
     }
 
@@ -130,26 +125,6 @@ impl Wall {
         self.asleep += self.now().since(began);
         Ok(())
     }
-}
-
-/// Why a call counts as failed, in words.
-fn failure(result: &Ended) -> Option<String> {
-    let why = match &result.outcome {
-        Outcome::Ok => return None,
-        Outcome::Exit(status) => format!("it ended with status {status}"),
-        Outcome::Killed(signal) => format!("signal {signal} killed it"),
-        Outcome::TimedOut => format!(
-            "it ran past its time limit and was killed after {:.3} s",
-            result.elapsed.as_secs()
-        ),
-        Outcome::SpawnFailed(why) => format!("it could not be started: {why}"),
-    };
-    let said = String::from_utf8_lossy(&result.output.kept);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    Some(match last {
-        Some(line) => format!("{why}; it last wrote: {}", line.trim()),
-        None => why,
-    })
 }
 
 impl Machine for Wall {
@@ -201,23 +176,13 @@ impl Machine for Wall {
 
     fn start_call(&mut self, now: Time, call: Call<'_>) -> Result<(), WallError> {
         self.floor = now.max(self.floor);
-        let (wall, cpu) = call.times()?;
-        let threads = NonZeroU32::new(call.tool.parallelism).unwrap_or(NonZeroU32::MIN);
-        let computing = Nanos::new(cpu.as_nanos().div_ceil(u64::from(threads.get())));
         let started = self.now();
+        let (work, in_flight) = commands::work(&call, self.commands, started)?;
         self.tools.start(tools::Call {
-            id: tools::CallId(call.id.0),
+            id: call.id,
             session: call.id.session(),
-            work: Work::Burn {
-                cpu,
-                threads,
-                io: wall.saturating_sub(computing),
-            },
+            work,
         });
-        let in_flight = InFlight {
-            started,
-            alone: wall,
-        };
         self.in_flight.insert(call.id, in_flight);
         Ok(())
     }

@@ -2,11 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use replay::CallId;
 use units::{Nanos, SessionId};
-
-/// The caller's name for a tool call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
 
 /// A tool call to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +47,13 @@ pub struct Command {
 pub enum Outcome {
     /// The process ended with status 0.
     Ok,
-    /// It ended with another status. A command that cannot be run ends with 127 (not found) or 126.
+    /// It ended with another status.
     Exit(i32),
     /// A signal ended it.
     Killed(i32),
     /// It ran past its time limit and was killed with everything it had started.
     TimedOut,
-    /// There was no process: the system refused, for the reason given.
+    /// What was to run never ran: the system refused a process, or there is no such program. The reason.
     SpawnFailed(String),
 }
 

@@ -3,11 +3,17 @@
 //! Why a program of its own: between fork and exec of a process with threads hardly anything is allowed,
 //! and a fork copies the page tables of a process that holds a model. So the pool starts this one the
 //! cheap way (`posix_spawn`), and it moves to the tool cores and sets its limits itself.
+//!
+//! A command's status is its own: a shell ends with 127 too when it does not find what it was asked for. So
+//! that this program could not become the command is told by other means: its input is a pipe to the pool,
+//! which is closed unwritten the moment the command begins. The command itself reads nothing.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::ExitCode;
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -23,12 +29,8 @@ pub const RUN: &str = "tool-run";
 /// What a burn writes when it has computed and begins to wait.
 pub(super) const BURNT: &[u8] = b"burnt\n";
 
-/// Exit status of a call whose parent is gone or whose arguments are wrong.
+/// Exit status of a call that could not do what it was started for.
 const BROKEN: u8 = 125;
-/// Exit status of a command that is there but cannot be run, as shells have it.
-const CANNOT_RUN: u8 = 126;
-/// Exit status of a command that is not there, as shells have it.
-const NOT_FOUND: u8 = 127;
 
 /// Arithmetic between two looks at the clock: a few microseconds.
 const ROUNDS: u32 = 4096;
@@ -48,23 +50,18 @@ pub fn main(mut args: impl Iterator<Item = OsString>) -> Option<ExitCode> {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             // Into the call's own output: whoever reads that sees why.
-            let _ = writeln!(std::io::stderr(), "error: {}", failed.what);
-            ExitCode::from(failed.status)
+            let _ = writeln!(std::io::stderr(), "error: {}", failed.0);
+            ExitCode::from(BROKEN)
         }
     })
 }
 
-struct Failed {
-    status: u8,
-    what: String,
-}
+/// Why not, in words.
+struct Failed(String);
 
 impl Failed {
     fn broken(what: impl std::fmt::Display) -> Self {
-        Self {
-            status: BROKEN,
-            what: what.to_string(),
-        }
+        Self(what.to_string())
     }
 }
 
@@ -162,8 +159,20 @@ fn used(clock: ClockId) -> Result<u64, Failed> {
     Ok(u64::try_from(Duration::from(time).as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// `parent file_bytes memory_bytes cores program args...`; a limit of 0 is none.
+/// Becomes the command, or tells the pool why not.
 fn become_command(args: &[OsString]) -> Result<(), Failed> {
+    // A copy that is closed when the command begins, and that it therefore does not have.
+    let pool = std::io::stdin().as_fd().try_clone_to_owned();
+    let mut pool = File::from(pool.map_err(Failed::broken)?);
+    let Err(failed) = try_become(args);
+    // If the pool is gone too, the kernel ends this process anyway.
+    let _ = pool.write_all(failed.0.as_bytes());
+    Err(failed)
+}
+
+/// `parent file_bytes memory_bytes cores program args...`; a limit of 0 is none. Returns only if it could
+/// not.
+fn try_become(args: &[OsString]) -> Result<std::convert::Infallible, Failed> {
     let [parent, file_bytes, memory_bytes] = numbers(args)?;
     die_with(parent)?;
     move_to(args.get(3))?;
@@ -178,15 +187,10 @@ fn become_command(args: &[OsString]) -> Result<(), Failed> {
     let [program, rest @ ..] = args.get(4..).unwrap_or_default() else {
         return Err(Failed::broken("no command"));
     };
-    // Returns only if it could not.
-    let error = std::process::Command::new(program).args(rest).exec();
-    let status = if error.kind() == std::io::ErrorKind::NotFound {
-        NOT_FOUND
-    } else {
-        CANNOT_RUN
-    };
-    Err(Failed {
-        status,
-        what: format!("cannot run `{}`: {error}", program.display()),
-    })
+    let mut command = std::process::Command::new(program);
+    let error = command.args(rest).stdin(Stdio::null()).exec();
+    Err(Failed(format!(
+        "cannot run `{}`: {error}",
+        program.display()
+    )))
 }

@@ -14,12 +14,14 @@ use super::settings::Settings;
 /// Where commands are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The process of a call: own group, no input, both streams into `output`.
+/// The process of a call: own group, no input, both streams into `output`. A command that cannot begin
+/// says why on `refusal`.
 pub(super) fn process(
     settings: &Settings,
     work: &Work,
     folder: Option<&Path>,
     output: &PipeWriter,
+    refusal: PipeWriter,
 ) -> std::io::Result<Process> {
     let mut process = Process::new(&settings.runner);
     process
@@ -43,7 +45,7 @@ pub(super) fn process(
             process.arg(RUN).arg(parent);
             process.args(numbers.map(|n| n.unwrap_or(0).to_string()));
             process.arg(cores);
-            process.args(argv);
+            process.args(argv).stdin(refusal);
             process.env("PATH", PATH).env("LANG", "C.UTF-8");
             if let Some(folder) = folder {
                 process.current_dir(folder);

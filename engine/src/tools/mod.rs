@@ -21,6 +21,7 @@ mod sandbox;
 mod settings;
 mod supervisor;
 
-pub use call::{Call, CallId, Command, Ended, Outcome, Output, Work};
+pub use call::{Call, Command, Ended, Outcome, Output, Work};
+pub use replay::CallId;
 pub use settings::{Hold, Limits, Mode, Settings, ToolPoolError};
 pub use supervisor::ToolPool;

@@ -26,6 +26,9 @@ const CHUNK: usize = 16 << 10;
 /// What a pipe may still hold when its process has ended, in chunks: a megabyte, what the kernel allows.
 const LAST_CHUNKS: usize = (1 << 20) / CHUNK;
 
+/// The longest reason that is read, bytes.
+const REFUSAL: u64 = 4 << 10;
+
 /// A span of real time as the house counts it.
 pub(super) fn nanos(span: Duration) -> Nanos {
     Nanos::new(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
@@ -49,6 +52,8 @@ pub(super) struct Running {
     end: OwnedFd,
     /// `None` once everybody who could write has closed it.
     pipe: Option<PipeReader>,
+    /// Why a command could not begin; empty if it did.
+    refusal: PipeReader,
     output: Output,
 }
 
@@ -64,12 +69,13 @@ impl Running {
         folder: Option<&Path>,
     ) -> Result<Self, (Call, std::io::Error)> {
         let spawned = Instant::now();
-        let started = std::io::pipe().and_then(|(pipe, writer)| {
-            let child = process(settings, &call.work, folder, &writer)?.spawn()?;
+        let pipes = std::io::pipe().and_then(|output| Ok((output, std::io::pipe()?)));
+        let started = pipes.and_then(|((pipe, writer), (refusal, refuse))| {
+            let child = process(settings, &call.work, folder, &writer, refuse)?.spawn()?;
             let pid = Pid::from_raw(i32::try_from(child.id()).expect("process ids are positive"));
             keep_off_other_cores(pid, &settings.cores);
             match open_end(pid) {
-                Ok(end) => Ok((pid, end, pipe)),
+                Ok(end) => Ok((pid, end, pipe, refusal)),
                 Err(error) => {
                     // Without this nobody would see its end.
                     let _ = killpg(pid, Signal::SIGKILL);
@@ -78,7 +84,7 @@ impl Running {
                 }
             }
         });
-        let (pid, end, pipe) = match started {
+        let (pid, end, pipe, refusal) = match started {
             Ok(parts) => parts,
             Err(error) => return Err((call, error)),
         };
@@ -94,6 +100,7 @@ impl Running {
             pid,
             end,
             pipe: Some(pipe),
+            refusal,
             output: Output::default(),
         })
     }
@@ -161,6 +168,15 @@ impl Running {
         poll(&mut fds, PollTimeout::from(millis)).is_ok_and(|n| n > 0)
     }
 
+    /// Why the command could not begin; empty if it did, or is none. Never waits: only the process itself
+    /// could write, until it became the command, and it has ended.
+    fn refusal(&mut self) -> String {
+        let mut bytes = Vec::new();
+        // Whatever cannot be read is no reason.
+        let _ = (&mut self.refusal).take(REFUSAL).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// Gives the process back; it has ended. What it left running dies.
     pub(super) fn finish(mut self, keep: usize) -> Ended {
         let over = Instant::now();
@@ -174,8 +190,10 @@ impl Running {
             self.read(keep);
         }
         let (status, cpu) = reap(self.pid);
+        let refusal = self.refusal();
         let outcome = match status {
             _ if self.timed_out => Outcome::TimedOut,
+            _ if !refusal.is_empty() => Outcome::SpawnFailed(refusal),
             Some(Status::Exit(0)) => Outcome::Ok,
             Some(Status::Exit(code)) => Outcome::Exit(code),
             Some(Status::Signal(signal)) => Outcome::Killed(signal),

@@ -10,9 +10,10 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
+use replay::CallId;
 use units::{Nanos, SessionId};
 
-use super::call::{Call, CallId, Ended, Outcome, Output, Work};
+use super::call::{Call, Ended, Outcome, Output, Work};
 use super::process::{Running, nanos};
 use super::sandbox::Sandboxes;
 use super::settings::{Hold, Mode, Settings, ToolPoolError};

@@ -37,6 +37,15 @@ pub enum ExecutorKind {
     Cuda,
 }
 
+/// What becomes of the commands that a trace's tool calls carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CommandsKind {
+    /// Run them, each in its session's own folder. This executes what the trace says.
+    Run,
+    /// Do not: compute and wait for the recorded times.
+    Burn,
+}
+
 const RUN_EXAMPLES: &str = "\
 Time: every recorded time (tools' time and CPU time, pauses) is divided by --time-scale, every token
 count by --shrink (at least 1 is left). The model is as fast as it is. --rate, --horizon and everything
@@ -45,6 +54,13 @@ that is printed or written are in seconds of the real clock. A run lasts as long
 Tools are processes on the tool cores: each computes for its recorded CPU time and waits for the rest of
 its recorded time. One that fails, or takes longer than --tool-timeout, ends its session: the session
 counts as failed, the run goes on, and the program ends with 1.
+
+A tool call of the trace may carry a command. Such a trace is refused without --commands: `run` executes
+them, `burn` takes their recorded times. Read them before you run them: a session's folder is no jail. A
+command starts in its session's folder (new and empty, gone after the session) with PATH, HOME, TMPDIR and
+LANG and nothing to read, takes as long as it takes (--time-scale does not matter to it), and may end with any
+status: agents see commands fail and go on. One that is not there, is killed by a signal or runs past
+--tool-timeout fails its session. What came of each is in commands.parquet, totals are in the manifest.
 
 T_ideal (for goodput) is measured: each distinct session runs alone first, under fcfs. --no-ideals leaves
 that out; goodput is then not known.
@@ -144,6 +160,10 @@ pub struct EngineRunArgs {
     #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
     pub tool_timeout: Option<String>,
 
+    /// What a tool does on the machine.
+    #[command(flatten)]
+    pub tools: ToolArgs,
+
     /// Recorded times are divided by this.
     #[arg(
         long,
@@ -211,6 +231,27 @@ pub struct EngineRunArgs {
     /// No progress and no notes on stderr; errors still show.
     #[arg(long)]
     pub quiet: bool,
+}
+
+/// What becomes of commands, and what they may use.
+#[derive(Clone, Debug, Args)]
+pub struct ToolArgs {
+    /// What becomes of commands that tool calls carry. Needed for a trace that has some.
+    #[arg(long)]
+    pub commands: Option<CommandsKind>,
+
+    /// Bytes of a command's output that are kept; what comes after is counted and thrown away.
+    #[arg(
+        long,
+        default_value = "65536",
+        value_name = "BYTES",
+        allow_hyphen_values = true
+    )]
+    pub tool_output_cap: String,
+
+    /// Folder in which sessions get their folders. [default: the system's temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub sandboxes: Option<PathBuf>,
 }
 
 /// What a real run measures and looks for besides.

@@ -1,10 +1,11 @@
 //! The real machine of a plan: model, executor, cores, pool, and what was measured of them.
 
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use engine::Executor;
-use engine::drive::{MeasuredLink, MeasuredPrefill, pin_to};
+use engine::drive::{Commands, MeasuredLink, MeasuredPrefill, pin_to};
 use engine::tools;
 use scheduler::Offload;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use sim::tool_cpu::Hold;
 use sim::world::ToolMode;
 use units::{Blocks, Bytes, Nanos, Tokens};
 
-use super::args::{EngineRunArgs, ExecutorKind};
+use super::args::{CommandsKind, EngineRunArgs, ExecutorKind};
 use super::cores::Cores;
 use super::load::Divisors;
 use super::model::{Model, Place};
@@ -33,6 +34,8 @@ pub struct Real {
     pub context_length: Tokens,
     /// How tools run.
     pub tools: tools::Settings,
+    /// What becomes of commands.
+    pub commands: Commands,
     /// Whether reads of KV that was not written are looked for.
     pub poison: bool,
     /// Everything about it, for the manifest.
@@ -54,6 +57,9 @@ pub struct Wanted {
     threads: NonZeroUsize,
     kv_bytes: u64,
     timeout: Option<Nanos>,
+    output_bytes: usize,
+    sandboxes: Option<PathBuf>,
+    commands: Option<Commands>,
 }
 
 impl Wanted {
@@ -78,13 +84,53 @@ impl Wanted {
                 (span > Nanos::ZERO).then_some(span)
             },
         )?;
+        let cap = &args.tools.tool_output_cap;
+        let output_bytes = one("--tool-output-cap", cap, "bytes, 0 to 1073741824", |t| {
+            t.parse::<usize>().ok().filter(|n| *n <= 1 << 30)
+        })?;
+        if let Some(folder) = &args.tools.sandboxes {
+            std::fs::create_dir_all(folder)
+                .with_context(|| {
+                    format!(
+                        "cannot make the folder of `--sandboxes {}`",
+                        folder.display()
+                    )
+                })
+                .map_err(Failure::bad_input)?;
+        }
         let own = NonZeroUsize::new(cores.engine.len()).unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             cores,
             threads: threads.unwrap_or(own),
             kv_bytes: mib << 20,
             timeout,
+            output_bytes,
+            sandboxes: args.tools.sandboxes.clone(),
+            commands: args.tools.commands.map(|kind| match kind {
+                CommandsKind::Run => Commands::Run,
+                CommandsKind::Burn => Commands::Burn,
+            }),
         })
+    }
+
+    /// What becomes of the plan's commands; `None` if it has none.
+    ///
+    /// # Errors
+    /// Bad input: it has some, and nobody said.
+    pub fn commands(&self, plan: &Plan) -> Result<Option<Commands>, Failure> {
+        let count: u64 = plan.workload.sessions.iter().map(|s| s.commands()).sum();
+        match self.commands {
+            _ if count == 0 => Ok(None),
+            Some(commands) => Ok(Some(commands)),
+            None => Err(Failure::bad_input(anyhow!(
+                "tool calls of `{}` that carry a command: {count}; `--commands` does not say what to do with \
+                 them\n\
+                 hint: `--commands run` runs them as you, each in its session's folder, which is no jail: read \
+                 them first\n\
+                 hint: `--commands burn` takes their recorded times and runs none",
+                plan.workload.name
+            ))),
+        }
     }
 
     /// How many cores the tools have.
@@ -106,9 +152,10 @@ impl Wanted {
         plan: &mut Plan,
     ) -> Result<Real, Failure> {
         let longest = plan.workload.sessions.iter().map(|s| s.peak_tokens()).max();
-        let engine = &mut plan.machine.setup.engine;
         let mode = plan.machine.setup.tools;
         let tools = self.tools(mode)?;
+        let commands = self.commands(plan)?;
+        let engine = &mut plan.machine.setup.engine;
         pin_to(&self.cores.engine).map_err(Failure::bad_input)?;
         let shape = model.config();
         let size = engine.block_size;
@@ -161,7 +208,7 @@ impl Wanted {
             link = engine.offload;
         }
         engine.validate().map_err(Failure::bad_input)?;
-        let config = json!({
+        let mut config = json!({
             "kind": "real",
             "processor": processor(),
             "executor": executor.name(),
@@ -197,11 +244,19 @@ impl Wanted {
             },
             "recording_divided_by": divisors,
         });
+        if let Some(commands) = commands {
+            config["tools"]["commands"] = json!(match commands {
+                Commands::Run => "run",
+                Commands::Burn => "burn",
+            });
+            config["tools"]["output_cap_bytes"] = json!(self.output_bytes);
+        }
         Ok(Real {
             executor,
             prefill,
             context_length,
             tools,
+            commands: commands.unwrap_or_default(),
             poison: args.besides.poison,
             config,
         })
@@ -221,10 +276,11 @@ impl Wanted {
             cores: self.cores.tools.clone(),
             limits: tools::Limits {
                 timeout: self.timeout,
+                output_bytes: self.output_bytes,
                 ..tools::Limits::default()
             },
             runner: std::env::current_exe().map_err(Failure::bad_input)?,
-            sandboxes: None,
+            sandboxes: self.sandboxes.clone(),
         })
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use clap::Parser;
-use engine::drive::{Drive, Driven, drive};
+use engine::drive::{Commands, Drive, Driven, drive};
 use policies::PolicySpec;
 use replay::{Limits, Observer, Offered, SessionRecord, Status};
 use scheduler::policy::Policy;
@@ -39,6 +39,7 @@ pub fn command(args: &EngineRunArgs, interrupt: &Interrupt) -> Result<(), Failur
     let divisors = Divisors::new(&args.shrink, &args.time_scale)?;
     let wanted = Wanted::new(args)?;
     let mut plan = plan(args, divisors, wanted.tool_cores())?;
+    wanted.commands(&plan)?;
     if let Some(warning) = wanted.warning() {
         note(args.quiet, &warning);
     }
@@ -206,6 +207,7 @@ fn go<O: Observer>(
         context_length: real.context_length,
         seed,
         tools: real.tools.clone(),
+        commands: real.commands,
         limits,
         poison: real.poison,
     };
@@ -292,6 +294,9 @@ fn one(
     if let Some(wanted) = plan.perfetto {
         recorder.keep_timeline(wanted);
     }
+    if real.commands == Commands::Run {
+        recorder.keep_commands();
+    }
     let limits = Limits {
         horizon: plan.machine.setup.horizon,
         sample_every: plan.machine.setup.sample_every,
@@ -372,7 +377,7 @@ fn happened(driven: &Driven, recorder: &Recorder<'_>) -> Value {
             })
         })
         .collect();
-    json!({
+    let mut values = json!({
         "complete": driven.error.is_none(),
         "error": driven.error.as_ref().map(ToString::to_string),
         "failed_sessions": driven.summary.failed,
@@ -383,7 +388,11 @@ fn happened(driven: &Driven, recorder: &Recorder<'_>) -> Value {
         "copied_blocks": driven.work.copied,
         "executor_s": driven.work.executor.as_secs(),
         "waiting_s": driven.asleep.as_secs(),
-    })
+    });
+    if let Some(commands) = recorder.commands() {
+        values["commands"] = json!(commands.totals());
+    }
+    values
 }
 
 /// Prints what is done and says how it went.

@@ -7,6 +7,7 @@
 
 pub mod arrivals;
 pub mod columns;
+pub mod commands;
 pub mod cost;
 pub mod decisions;
 pub mod directory;

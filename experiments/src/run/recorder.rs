@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use scheduler::{Info, StepPlan};
-use sim::world::{Observer, Outcome, Sample, SessionRecord, Status, ToolFailure, TurnRecord};
+use sim::world::{
+    CommandRecord, Observer, Outcome, Sample, SessionRecord, Status, ToolFailure, TurnRecord,
+};
 use units::{Nanos, SessionId, Time};
 
 use super::columns::{SampleColumns, SessionColumns, TurnColumns};
+use super::commands::CommandColumns;
 use super::decisions::DecisionColumns;
 use crate::interrupt::Interrupt;
 use crate::metrics::Timed;
@@ -41,6 +44,8 @@ pub struct Recorder<'a> {
     last_seen: Time,
     calls_at_last: u32,
     failures: Vec<(Time, ToolFailure)>,
+    /// `None` when none can be run.
+    commands: Option<CommandColumns>,
 }
 
 /// Rows written, by file; `None` when there is no such file.
@@ -54,6 +59,9 @@ pub struct Rows {
     pub samples: Option<usize>,
     /// Of `decisions.parquet`.
     pub decisions: Option<usize>,
+    /// Of `commands.parquet`. Not told where there is none, as in every simulation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commands: Option<usize>,
     /// Sampling intervals from one row of samples to the next.
     pub sample_stride: Option<u64>,
 }
@@ -76,7 +84,18 @@ impl<'a> Recorder<'a> {
             last_seen: Time::ZERO,
             calls_at_last: 0,
             failures: Vec::new(),
+            commands: None,
         }
+    }
+
+    /// Keeps commands that tool calls run too.
+    pub fn keep_commands(&mut self) {
+        self.commands = Some(CommandColumns::default());
+    }
+
+    /// Commands that tool calls ran, if they are kept.
+    pub fn commands(&self) -> Option<&CommandColumns> {
+        self.commands.as_ref()
     }
 
     /// Tools that failed, and when; none in a simulation.
@@ -131,12 +150,14 @@ impl<'a> Recorder<'a> {
         if let Some(timeline) = &self.timeline {
             timeline.write(policy, &folder.join("perfetto.json"))?;
         }
+        let commands = |ran: CommandColumns| ran.write(&folder.join("commands.parquet"));
         let decisions = |log: DecisionColumns| log.write(policy, &folder.join("decisions.parquet"));
         Ok(Rows {
             sessions: Some(self.sessions.write(&folder.join("sessions.parquet"))?),
             turns: Some(self.turns.write(&folder.join("turns.parquet"))?),
             samples: Some(self.samples.write(&folder.join("samples.parquet"))?),
             decisions: self.decisions.map(decisions).transpose()?,
+            commands: self.commands.map(commands).transpose()?,
             sample_stride: Some(self.sample_stride),
         })
     }
@@ -176,6 +197,12 @@ impl Observer for Recorder<'_> {
 
     fn tool_failed(&mut self, at: Time, failure: &ToolFailure) {
         self.failures.push((at, failure.clone()));
+    }
+
+    fn command_ended(&mut self, at: Time, record: &CommandRecord) {
+        if let Some(commands) = &mut self.commands {
+            commands.push(at, record);
+        }
     }
 
     fn sample(&mut self, sample: &Sample) {

@@ -13,6 +13,6 @@ mod tools;
 pub use drive::{Setup, Simulated, ToolMode, alone, simulate};
 pub use error::SimError;
 pub use replay::{
-    NoObserver, Observer, Offered, Outcome, Phases, ReplayError, Sample, SessionRecord, Status,
-    Summary, ToolFailure, TurnRecord,
+    CommandRecord, NoObserver, Observer, Offered, Outcome, Phases, ReplayError, Sample,
+    SessionRecord, Status, Summary, ToolFailure, TurnRecord,
 };

@@ -128,6 +128,7 @@ impl Tools {
             elapsed: end.elapsed(),
             alone: end.alone(),
             failed: None,
+            command: None,
         })
     }
 }

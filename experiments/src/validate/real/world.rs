@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use engine::drive::{Drive, drive};
+use engine::drive::{Commands, Drive, drive};
 use engine::tools::{Limits as ToolLimits, Mode, Settings};
 use policies::PolicySpec;
 use scheduler::policy::Policy;
@@ -79,6 +79,8 @@ impl Real<'_> {
                 runner: runner().map_err(failed)?,
                 sandboxes: None,
             },
+            // Both worlds take the recorded times.
+            commands: Commands::Burn,
             limits: replay::Limits::default(),
             poison: false,
         };
