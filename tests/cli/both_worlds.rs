@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::support::{folder, run, succeed};
+use crate::support::{folder, run, succeed, trace};
 
 /// A model of some 100,000 weights on a small pool: a step takes far below a millisecond.
 const TINY: [&str; 8] = [
@@ -153,6 +153,84 @@ fn a_study_is_written_and_goes_on_where_it_was_stopped() {
             .contains("holds runs with `blocks` 200, not 100"),
         "{}",
         refused.stderr
+    );
+}
+
+/// Four calls of one turn, which wait for 0.2 s each and compute nothing, on one worker that has a call to its
+/// end: they end after 0.2, 0.4, 0.6 and 0.8 s, in both worlds. Side by side they would take 0.8 s in all.
+#[test]
+fn both_worlds_queue_for_workers_if_told_to() {
+    let at = folder();
+    let tool = r#"{"name":"wait","wall_s":0.2,"cpu_s":0}"#;
+    let turns = format!(r#"[{{"prompt":40,"output":2,"tools":[{tool},{tool},{tool},{tool}]}}]"#);
+    trace(
+        at.path(),
+        "w.jsonl",
+        &[format!(r#"{{"id":"s","turns":{turns}}}"#)],
+    );
+    let study = with(&[
+        "validate",
+        "--engine",
+        "--workload",
+        "w.jsonl",
+        "--sessions",
+        "1",
+        "--loads",
+        "1",
+        "--policy",
+        "fcfs",
+        "--repeats",
+        "1",
+        "--out",
+        "study",
+        "--set",
+        "tools.mode=fifo",
+        "--set",
+        "tools.worker_holds=call",
+    ]);
+    let ran = run(at.path(), &study);
+    assert!(
+        matches!(ran.code, Some(0 | 1)),
+        "{:?}: {}",
+        ran.code,
+        ran.stderr
+    );
+    let json = |file: &Path| -> serde_json::Value {
+        let text = std::fs::read_to_string(file).expect("a file");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let study_folder = at.path().join("study");
+    assert_eq!(
+        json(&study_folder.join("engine.json"))["tools_mode"],
+        "fifo-calls"
+    );
+    for world in ["simulated", "real-0"] {
+        let runs = std::fs::read_dir(study_folder.join("runs")).expect("a folder");
+        let mut files = runs.map(|entry| entry.expect("an entry").path());
+        let file = files
+            .find(|file| file.to_string_lossy().contains(world))
+            .expect("a run");
+        let run = json(&file);
+        assert_eq!(run["tool_calls"], 4, "{world}");
+        let sum = run["tools_ns"].as_u64().expect("a number");
+        assert!(sum >= 2_000_000_000, "{world}: {sum}");
+    }
+    // Runs of another mode do not belong here.
+    let shared = run(
+        at.path(),
+        &study[..study.len() - TINY.len() - 4]
+            .iter()
+            .chain(&TINY)
+            .copied()
+            .collect::<Vec<_>>(),
+    );
+    assert_eq!(shared.code, Some(2), "{}", shared.stderr);
+    assert!(
+        shared
+            .stderr
+            .contains("holds runs with `tools_mode` \"fifo-calls\", not \"shared\""),
+        "{}",
+        shared.stderr
     );
 }
 

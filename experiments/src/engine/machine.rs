@@ -234,11 +234,7 @@ impl Wanted {
                 "host_blocks": link.map(|tier| tier.host_blocks.get()),
             },
             "tools": {
-                "mode": match mode {
-                    ToolMode::Fifo(_, Hold::Cpu) => "fifo",
-                    ToolMode::Fifo(_, Hold::Call) => "fifo-calls",
-                    _ => "shared",
-                },
+                "mode": mode_name(mode),
                 "cores": self.cores.tools,
                 "timeout_s": self.timeout.map(Nanos::as_secs),
             },
@@ -263,16 +259,8 @@ impl Wanted {
     }
 
     fn tools(&self, mode: ToolMode) -> Result<tools::Settings, Failure> {
-        let mode = match mode {
-            ToolMode::Shared(_) => tools::Mode::FreeForAll,
-            ToolMode::Fifo(workers, Hold::Cpu) => tools::Mode::Fifo(workers, tools::Hold::Cpu),
-            ToolMode::Fifo(workers, Hold::Call) => tools::Mode::Fifo(workers, tools::Hold::Call),
-            ToolMode::Unlimited => return Err(no_mode("tools.mode", "unlimited")),
-            // Which cores the engine has is said by flags, and what it takes of them happens.
-            ToolMode::WithEngine { .. } => return Err(no_mode("tools.host_cores", "shared")),
-        };
         Ok(tools::Settings {
-            mode,
+            mode: pool_mode(mode)?,
             cores: self.cores.tools.clone(),
             limits: tools::Limits {
                 timeout: self.timeout,
@@ -293,6 +281,30 @@ impl Wanted {
                 self.cores.engine, self.cores.tools
             )
         })
+    }
+}
+
+/// How real tools share their cores as the simulator's do.
+///
+/// # Errors
+/// Bad input: what only a simulation can be.
+pub fn pool_mode(mode: ToolMode) -> Result<tools::Mode, Failure> {
+    match mode {
+        ToolMode::Shared(_) => Ok(tools::Mode::FreeForAll),
+        ToolMode::Fifo(workers, Hold::Cpu) => Ok(tools::Mode::Fifo(workers, tools::Hold::Cpu)),
+        ToolMode::Fifo(workers, Hold::Call) => Ok(tools::Mode::Fifo(workers, tools::Hold::Call)),
+        ToolMode::Unlimited => Err(no_mode("tools.mode", "unlimited")),
+        // Which cores the engine has is said by flags, and what it takes of them happens.
+        ToolMode::WithEngine { .. } => Err(no_mode("tools.host_cores", "shared")),
+    }
+}
+
+/// What a manifest calls it.
+pub const fn mode_name(mode: ToolMode) -> &'static str {
+    match mode {
+        ToolMode::Fifo(_, Hold::Cpu) => "fifo",
+        ToolMode::Fifo(_, Hold::Call) => "fifo-calls",
+        ToolMode::Shared(_) | ToolMode::Unlimited | ToolMode::WithEngine { .. } => "shared",
     }
 }
 

@@ -49,8 +49,7 @@ pub struct ValidateArgs {
     #[arg(
         long,
         conflicts_with_all = [
-            "real", "prompts", "config", "profile", "cost", "hardware_file", "gpu", "model", "set", "svg",
-            "series",
+            "real", "prompts", "config", "profile", "cost", "hardware_file", "gpu", "model", "svg", "series",
         ]
     )]
     pub engine: bool,
@@ -85,7 +84,8 @@ pub struct ValidateArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub policy: Option<String>,
 
-    /// Override a setting of `orrery run --help`; may be given several times.
+    /// Override a setting of `orrery run --help`; may be given several times. With --engine: how tools share
+    /// their cores in both worlds, tools.mode=shared or fifo, and tools.worker_holds.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 

@@ -51,6 +51,7 @@ pub fn validate(args: &ValidateArgs, interrupt: &Interrupt) -> Result<(), Failur
             &args.engine_args,
             &args.load,
             policies,
+            &args.set,
             args.shown.format,
             interrupt,
         );

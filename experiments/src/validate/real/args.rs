@@ -5,13 +5,16 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use anyhow::anyhow;
 use clap::Args;
 use engine::cuda::PrefillAttention;
+use sim::world::ToolMode;
 use units::{BlockSize, Tokens};
 
 use crate::engine::args::ExecutorKind;
 use crate::engine::cores::Cores;
+use crate::engine::machine::pool_mode;
 use crate::engine::prefill::PrefillKind;
 use crate::failure::Failure;
 use crate::run::plan;
+use crate::run::settings::Settings;
 
 /// The engine: what computes, on which cores, within which limits.
 #[derive(Clone, Debug, Args)]
@@ -163,6 +166,35 @@ impl BenchArgs {
     }
 }
 
+/// The settings that both worlds of a study know.
+const SETTINGS: [&str; 2] = ["tools.mode", "tools.worker_holds"];
+
+/// How tools share so many cores in both worlds, by `--set`.
+///
+/// # Errors
+/// Bad input: another setting, or a mode that real tools cannot be in.
+pub fn tool_mode(set: &[String], cores: usize) -> Result<ToolMode, Failure> {
+    let mut settings = Settings::default();
+    for pair in set {
+        let known = pair
+            .split_once('=')
+            .map(|(key, value)| (key.trim(), value.trim()));
+        let Some((key, value)) = known.filter(|(key, _)| SETTINGS.contains(key)) else {
+            return Err(Failure::bad_input(anyhow!(
+                "`--set` is `{pair}` (wanted with --engine: {} or {})",
+                SETTINGS[0],
+                SETTINGS[1]
+            )));
+        };
+        settings.set(key, value).map_err(Failure::bad_input)?;
+    }
+    let cores = u32::try_from(cores).ok().and_then(NonZeroU32::new);
+    let mode = settings.tool_mode(cores.unwrap_or(NonZeroU32::MIN));
+    let mode = mode.map_err(Failure::bad_input)?;
+    pool_mode(mode)?;
+    Ok(mode)
+}
+
 /// What is replayed in both worlds.
 #[derive(Clone, Debug, Default, Args)]
 pub struct LoadArgs {
@@ -245,5 +277,46 @@ impl LoadArgs {
             repeats: small("--repeats", &self.repeats, 100)?,
             seed: plan::one("--seed", &self.seed, "a whole number", |t| t.parse().ok())?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sim::tool_cpu::Hold;
+
+    use super::*;
+
+    #[test]
+    fn both_worlds_take_the_same_mode_and_no_other_setting() {
+        let two = NonZeroU32::new(2).expect("not zero");
+        let of = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|&pair| pair.to_owned()).collect();
+            tool_mode(&set, 2).map_err(|failure| failure.error.to_string())
+        };
+        let fifo = "tools.mode=fifo";
+        assert_eq!(of(&[]), Ok(ToolMode::Shared(two)));
+        assert_eq!(of(&["tools.mode = shared"]), Ok(ToolMode::Shared(two)));
+        assert_eq!(of(&[fifo]), Ok(ToolMode::Fifo(two, Hold::Cpu)));
+        let call = of(&["tools.worker_holds=call", fifo]);
+        assert_eq!(call, Ok(ToolMode::Fifo(two, Hold::Call)));
+        for (set, told) in [
+            ("tools.mode=unlimited", "which only a simulation can be"),
+            ("tools.mode=fifos", "(wanted: shared, fifo or unlimited)"),
+            (
+                "tools.worker_holds=call",
+                "(wanted: nothing, but with tools.mode=fifo)",
+            ),
+            (
+                "engine.kv_blocks=9",
+                "`--set` is `engine.kv_blocks=9` (wanted with --engine: tools.mode or",
+            ),
+            (
+                "tools.mode",
+                "`--set` is `tools.mode` (wanted with --engine",
+            ),
+        ] {
+            let refused = of(&[set]).expect_err("is refused");
+            assert!(refused.contains(told), "{set}: {refused}");
+        }
     }
 }

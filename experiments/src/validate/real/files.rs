@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use traces::{Header, Session, TraceWriter};
 
 use super::result::{RunResult, Which, World};
@@ -21,6 +22,9 @@ fn cannot(what: &str, path: &Path) -> String {
 }
 
 impl Folder {
+    /// What a folder holds that says nothing of a key, because it is older than that.
+    const ASSUMED: [(&str, &str); 1] = [("tools_mode", "shared")];
+
     /// The folder, made if it is not there.
     ///
     /// # Errors
@@ -89,7 +93,9 @@ impl Folder {
         };
         let keys = identity.as_object().into_iter().flatten();
         for (key, value) in keys {
-            let before = kept.get(key).unwrap_or(&serde_json::Value::Null);
+            let assumed = Self::ASSUMED.iter().find(|(assumed, _)| assumed == key);
+            let assumed = assumed.map_or(json!(null), |(_, value)| json!(value));
+            let before = kept.get(key).unwrap_or(&assumed);
             if before != value {
                 return Err(Failure::bad_input(anyhow!(
                     "`{}` holds runs with `{key}` {before}, not {value}\nhint: give another `--out`",
@@ -193,8 +199,6 @@ pub(super) fn processor() -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::super::result::tests::run;
     use super::*;
     use crate::run::policies::choose;
@@ -243,5 +247,8 @@ mod tests {
             .expect_err("is another");
         let text = refused.error.to_string();
         assert!(text.contains("`threads` 1, not 2"), "{text}");
+        // An older folder does not name the mode: there was one.
+        let with = |mode| folder.check_identity(&json!({"threads": 1, "tools_mode": mode}));
+        assert!(with("shared").is_ok() && with("fifo").is_err());
     }
 }

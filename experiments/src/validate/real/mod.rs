@@ -35,6 +35,7 @@ use units::Nanos;
 use engine::Executor as _;
 
 use crate::cli::Format;
+use crate::engine::machine::{mode_name, pool_mode};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
@@ -73,11 +74,14 @@ pub fn command(
     engine: &BenchArgs,
     load: &LoadArgs,
     policies: &str,
+    set: &[String],
     format: Format,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let began = Instant::now();
-    let study = Study::new(engine.checked()?, load, policies)?;
+    let engine = engine.checked()?;
+    let tools = args::tool_mode(set, engine.cores.tools.len())?;
+    let study = Study::new(engine, tools, load, policies)?;
     let report = study.run(interrupt)?;
     study.folder.write(
         "results.json",
@@ -119,6 +123,8 @@ pub fn command(
 /// What is to be run.
 struct Study {
     engine: Engine,
+    /// How tools share their cores, in both worlds.
+    tools: ToolMode,
     load: Load,
     policies: Vec<Chosen>,
     sessions: Vec<Session>,
@@ -147,7 +153,12 @@ fn built(chosen: &Chosen) -> Result<Policy, Failure> {
 }
 
 impl Study {
-    fn new(engine: Engine, args: &LoadArgs, policies: &str) -> Result<Self, Failure> {
+    fn new(
+        engine: Engine,
+        tools: ToolMode,
+        args: &LoadArgs,
+        policies: &str,
+    ) -> Result<Self, Failure> {
         let load = args.checked()?;
         let policies = policies::choose(policies, &[])?;
         for chosen in &policies {
@@ -168,6 +179,7 @@ impl Study {
         folder.write_trace(&sessions)?;
         Ok(Self {
             engine,
+            tools,
             load,
             policies,
             sessions,
@@ -185,6 +197,7 @@ impl Study {
             "threads": e.threads.get(),
             "engine_cores": e.cores.engine,
             "tool_cores": e.cores.tools,
+            "tools_mode": mode_name(self.tools),
             "blocks": e.blocks,
             "token_budget": e.token_budget,
             "max_running": e.max_running,
@@ -314,12 +327,10 @@ impl Study {
     }
 
     fn twin(&self, bench: &Bench, calibration: Calibration) -> Result<Twin, Failure> {
-        let cores = u32::try_from(self.engine.cores.tools.len()).ok();
-        let cores = cores.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let setup = Setup {
             engine: bench.config(),
             cost: Arc::new(calibration.cost()?),
-            tools: ToolMode::Shared(cores),
+            tools: self.tools,
             horizon: None,
             sample_every: None,
         };
@@ -448,6 +459,7 @@ impl Study {
             let world = world::Real {
                 cost: &twin.setup.cost,
                 policy: built(chosen)?,
+                tools: pool_mode(self.tools)?,
                 offered,
             };
             let summary = world.run(bench, &mut log)?;
@@ -506,7 +518,10 @@ impl Study {
                         e.cores.engine
                     ),
                 ),
-                fact("tool cores", format!("{:?}", e.cores.tools)),
+                fact(
+                    "tool cores",
+                    format!("{:?}, {}", e.cores.tools, mode_name(self.tools)),
+                ),
                 fact("processor", files::processor()),
                 fact(
                     "limits",

@@ -32,6 +32,8 @@ pub struct Real<'a> {
     pub cost: &'a Arc<dyn StepCost>,
     /// The policy.
     pub policy: Policy,
+    /// How tools share their cores: the same as in the simulation.
+    pub tools: Mode,
     /// The load.
     pub offered: Vec<Offered>,
 }
@@ -73,7 +75,7 @@ impl Real<'_> {
             context_length: Tokens(bench.shape.context_length as u64),
             seed: 1,
             tools: Settings {
-                mode: Mode::FreeForAll,
+                mode: self.tools,
                 cores: bench.engine.cores.tools.clone(),
                 limits,
                 runner: runner().map_err(failed)?,
@@ -173,6 +175,8 @@ fn probe(
     let world = Real {
         cost: &cost,
         policy: fcfs.build().map_err(Failure::bad_input)?,
+        // Probes have no tools.
+        tools: Mode::FreeForAll,
         offered: offered.collect(),
     };
     let mut starts = Starts {
