@@ -247,6 +247,10 @@ fn what_no_engine_can_be_is_refused() {
             &["--kv-tokens", "100"],
             "`--kv-tokens` is 100 (wanted: at least `--context`, 1024)",
         ),
+        (
+            &["--kv-tokens", "80000", "--context", "70000"],
+            "`--context` is 70000 (wanted: at most 65536, which is what `random:tiny` takes)",
+        ),
         (&["--policy", "isolated"], "`isolated` is a limit"),
         (
             &["--tool-cores", "cores:4000"],

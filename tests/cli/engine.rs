@@ -144,6 +144,40 @@ fn a_tool_that_takes_too_long_fails_its_session_and_the_run_goes_on() {
     assert_eq!(manifest["totals"]["completed"], 1);
 }
 
+/// Two runs of one session each, by seed: one session can be run, the other ends its run when its tool is to
+/// start. What is complete is printed all the same.
+#[test]
+fn a_run_that_ends_early_does_not_keep_the_others_from_being_printed() {
+    let at = folder();
+    let silent = r#"{"id":"b","turns":[{"prompt":160,"output":3,"tools":[{"name":"bash"}]}]}"#;
+    trace(
+        at.path(),
+        "w.jsonl",
+        &[session("a", 0.01), silent.to_owned()],
+    );
+    // The first offers `a`, the second `b`.
+    let more = ["--policy", "fcfs", "--sessions", "1", "--seed", "1,2"];
+    let ran = run(at.path(), &args(&[&more[..], &["--no-ideals"]].concat()));
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stdout.contains("seed 1"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("seed 2"), "{}", ran.stdout);
+    assert!(
+        ran.stderr.contains("tool `bash` has no wall time"),
+        "{}",
+        ran.stderr
+    );
+    // What there is of the other is kept, and says so.
+    let out = at.path().join("out");
+    let complete = names(&out).into_iter().map(|name| {
+        let text = fs::read_to_string(out.join(name).join("manifest.json")).expect("a manifest");
+        let manifest: Value = serde_json::from_str(&text).expect("JSON");
+        manifest["totals"]["real"]["complete"].as_bool()
+    });
+    let mut complete: Vec<_> = complete.collect();
+    complete.sort();
+    assert_eq!(complete, [Some(false), Some(true)]);
+}
+
 /// Children of a process that are tools.
 fn tools_of(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("Linux").flatten();

@@ -1,5 +1,6 @@
 //! The real engine: an executor with its model and KV, on its cores.
 
+use anyhow::anyhow;
 use engine::Executor as _;
 use engine::drive::pin_to;
 use engine::model::ModelConfig;
@@ -43,6 +44,14 @@ impl Bench {
     pub fn open(engine: Engine) -> Result<Self, Failure> {
         pin_to(&engine.cores.engine).map_err(Failure::bad_input)?;
         let weights = Model::open(&engine.weights)?;
+        let most = weights.config().context_length as u64;
+        if engine.context.get() > most {
+            return Err(Failure::bad_input(anyhow!(
+                "`--context` is {} (wanted: at most {most}, which is what `{}` takes)",
+                engine.context.get(),
+                engine.weights
+            )));
+        }
         // The null block besides.
         let blocks = Blocks(engine.blocks + 1);
         let place = Place {
