@@ -7,7 +7,7 @@ use traces::{
 };
 use units::Tokens;
 
-fn read(text: String) -> Result<Vec<Session>, TraceError> {
+fn read(text: &str) -> Result<Vec<Session>, TraceError> {
     TraceReader::open(text.as_bytes())?.collect()
 }
 
@@ -19,7 +19,7 @@ fn with_command(version: u64, command: &str) -> Result<Vec<Session>, TraceError>
     let bad = format!(
         r#"{{"id":"s","turns":[{{"prompt":9,"output":1}},{{"prompt":9,"output":1,"tools":{tools}}}]}}"#
     );
-    read(format!("{{\"orrery_trace\":{version}}}\n{good}\n{bad}\n"))
+    read(&format!("{{\"orrery_trace\":{version}}}\n{good}\n{bad}\n"))
 }
 
 fn simple() -> Session {

@@ -42,7 +42,7 @@ pub(super) fn work(
     started: Time,
 ) -> Result<(Work, InFlight), ReplayError> {
     if let (Commands::Run, Some(command)) = (commands, &call.tool.command) {
-        let argv = command.argv.iter().map(|text| text.to_string()).collect();
+        let argv = command.argv.iter().map(ToString::to_string).collect();
         let env = Vec::new();
         let in_flight = InFlight {
             started,

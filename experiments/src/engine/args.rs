@@ -60,7 +60,8 @@ them, `burn` takes their recorded times. Read them before you run them: a sessio
 command starts in its session's folder (new and empty, gone after the session) with PATH, HOME, TMPDIR and
 LANG and nothing to read, takes as long as it takes (--time-scale does not matter to it), and may end with any
 status: agents see commands fail and go on. One that is not there, is killed by a signal or runs past
---tool-timeout fails its session. What came of each is in commands.parquet, totals are in the manifest.
+--tool-timeout fails its session. A session's commands run again in each of its runs, T_ideal's too. What
+came of each is in commands.parquet, totals are in the manifest.
 
 T_ideal (for goodput) is measured: each distinct session runs alone first, under fcfs. --no-ideals leaves
 that out; goodput is then not known.

@@ -208,7 +208,7 @@ impl Wanted {
             link = engine.offload;
         }
         engine.validate().map_err(Failure::bad_input)?;
-        let mut config = json!({
+        let config = json!({
             "kind": "real",
             "processor": processor(),
             "executor": executor.name(),
@@ -233,20 +233,9 @@ impl Wanted {
                 "prefix_caching": engine.prefix_caching,
                 "host_blocks": link.map(|tier| tier.host_blocks.get()),
             },
-            "tools": {
-                "mode": mode_name(mode),
-                "cores": self.cores.tools,
-                "timeout_s": self.timeout.map(Nanos::as_secs),
-            },
+            "tools": self.tools_config(mode, commands),
             "recording_divided_by": divisors,
         });
-        if let Some(commands) = commands {
-            config["tools"]["commands"] = json!(match commands {
-                Commands::Run => "run",
-                Commands::Burn => "burn",
-            });
-            config["tools"]["output_cap_bytes"] = json!(self.output_bytes);
-        }
         Ok(Real {
             executor,
             prefill,
@@ -256,6 +245,23 @@ impl Wanted {
             poison: args.besides.poison,
             config,
         })
+    }
+
+    /// What the manifest says of tools. Of commands only where there are some: other runs keep their names.
+    fn tools_config(&self, mode: ToolMode, commands: Option<Commands>) -> Value {
+        let mut config = json!({
+            "mode": mode_name(mode),
+            "cores": self.cores.tools,
+            "timeout_s": self.timeout.map(Nanos::as_secs),
+        });
+        if let Some(commands) = commands {
+            config["commands"] = json!(match commands {
+                Commands::Run => "run",
+                Commands::Burn => "burn",
+            });
+            config["output_cap_bytes"] = json!(self.output_bytes);
+        }
+        config
     }
 
     fn tools(&self, mode: ToolMode) -> Result<tools::Settings, Failure> {

@@ -35,7 +35,8 @@ Examples:
   orrery validate --real requests.jsonl --gpu h100-sxm --model llama-3.1-8b --svg scatter.svg
   orrery validate --real requests.jsonl --config meta.json --set engine.kv_blocks=5176 --format json
   orrery validate --engine                        some 10 minutes on two quiet cores
-  orrery validate --engine --policy fcfs,mars --loads 2 --repeats 5 --out mine";
+  orrery validate --engine --policy fcfs,mars --loads 2 --repeats 5 --out mine
+  orrery validate --engine --set tools.mode=fifo --out fifo   tools queue for the cores, in both worlds";
 
 /// Flags of `orrery validate`.
 #[derive(Clone, Debug, Args)]
@@ -85,7 +86,7 @@ pub struct ValidateArgs {
     pub policy: Option<String>,
 
     /// Override a setting of `orrery run --help`; may be given several times. With --engine: how tools share
-    /// their cores in both worlds, tools.mode=shared or fifo, and tools.worker_holds.
+    /// their cores in both worlds, `tools.mode` (shared or fifo) and `tools.worker_holds`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 
