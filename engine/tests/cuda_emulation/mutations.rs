@@ -23,7 +23,7 @@ enum Found {
 }
 
 /// What is changed, from what, to what.
-const MUTATIONS: [(&str, &str, &str, Found); 16] = [
+const MUTATIONS: [(&str, &str, &str, Found); 18] = [
     ("nothing", "", "", Found::Right),
     (
         "the rows' swizzle",
@@ -108,6 +108,18 @@ const MUTATIONS: [(&str, &str, &str, Found); 16] = [
         "copy_wait<0>();",
         "copy_wait<1>();",
         Found::Stops("what a copy still writes"),
+    ),
+    (
+        "the barrier between everybody's copies and products",
+        "__syncthreads();\n        if (tile + 2",
+        "if (tile + 2",
+        Found::Stops("a copy to shared memory that a product in flight reads"),
+    ),
+    (
+        "which queries are a warpgroup's",
+        "+ warpgroup * 64 * ROW",
+        "+ (1 - warpgroup) * 64 * ROW",
+        Found::Wrong,
     ),
     (
         "a stage",
