@@ -26,8 +26,9 @@ have computed less than the replay.
 
 With --engine nothing is read: the engine in this program runs sessions with tools as processes, the
 simulator runs the same, and both are compared. Batches made for it and a tool's process are timed before
-and between the runs, which is all that the simulator is told. Bar: mean latency within 5 %, its 95th percentile within 10 %,
-and policies in the same order wherever they really differ by more than a repeat does from the next.
+and between the runs, which is all that the simulator is told. Commands that a trace's tool calls carry are
+not run: both worlds take the recorded times. Bar: mean latency within 5 %, its 95th percentile within
+10 %, and policies in the same order wherever they really differ by more than a repeat does from the next.
 Everything is kept in --out: the same command goes on where it was stopped. Exit 1: the bar is not met.
 
 Examples:
