@@ -194,7 +194,9 @@ fn every_other(values: Vec<u64>) -> Vec<u64> {
 /// Times every batch once a round. The order within a round is mixed, so that a disturbance of some
 /// seconds does not hit neighbours alone; a first round that is not counted warms up.
 ///
-/// `progress` is called before each round, with how many are done, and says whether to go on.
+/// `progress` is called before each batch, with how many rounds are done and how many batches of this one,
+/// and says whether to go on. What was timed until then is kept, a batch with fewer times than others if
+/// need be.
 ///
 /// # Errors
 /// What the executor says; nothing is kept then.
@@ -203,7 +205,7 @@ pub fn measure(
     reach: &Reach,
     points: &[Point],
     rounds: NonZeroU32,
-    mut progress: impl FnMut(u32) -> bool,
+    mut progress: impl FnMut(u32, usize) -> bool,
 ) -> Result<Vec<Timed>, ExecutorError> {
     let mut timed: Vec<Timed> = points
         .iter()
@@ -214,11 +216,11 @@ pub fn measure(
         })
         .collect();
     let order = mixed(points.len());
-    for round in 0..=rounds.get() {
-        if !progress(round) {
-            break;
-        }
-        for &at in &order {
+    'all: for round in 0..=rounds.get() {
+        for (done, &at) in order.iter().enumerate() {
+            if !progress(round, done) {
+                break 'all;
+            }
             let (time, cpu) = one(executor, reach, &points[at])?;
             if round > 0 {
                 timed[at].times.push(time);
@@ -341,15 +343,30 @@ mod tests {
             crate::reference::Candle::new(&weights, Blocks(41), reach.block_size).expect("fits");
         let points = grid(&reach);
         let rounds = NonZeroU32::new(2).expect("not zero");
-        let timed = measure(&mut executor, &reach, &points, rounds, |_| true).expect("steps");
+        let timed = measure(&mut executor, &reach, &points, rounds, |_, _| true).expect("steps");
         assert!(timed.iter().map(|t| t.point).eq(points.iter().copied()));
         for t in &timed {
             assert_eq!((t.times.len(), t.cpu.len()), (2, 2), "{t:?}");
             assert!(t.median() > Nanos::ZERO && t.times.is_sorted());
         }
         // Stopped before the second round that counts: one time each.
-        let timed = measure(&mut executor, &reach, &points, rounds, |done| done < 2);
-        assert!(timed.expect("steps").iter().all(|t| t.times.len() == 1));
+        let mut until = |stop: (u32, usize)| {
+            measure(&mut executor, &reach, &points, rounds, |round, done| {
+                (round, done) < stop
+            })
+            .expect("steps")
+        };
+        let timed = until((2, 0));
+        assert_eq!(timed.len(), points.len());
+        assert!(timed.iter().all(|t| t.times.len() == 1));
+        // Within the first that counts: the three batches that were timed, in the order of the points.
+        let timed = until((1, 3));
+        assert_eq!(timed.len(), 3);
+        let places = timed
+            .iter()
+            .map(|t| points.iter().position(|p| *p == t.point));
+        assert!(places.is_sorted());
+        assert_eq!(until((1, 0)), []);
     }
 
     #[test]

@@ -1,15 +1,20 @@
-//! Ctrl-C and SIGTERM: asked for once, stop cleanly; asked for twice, stop now.
+//! Ctrl-C and SIGTERM: asked for once, stop cleanly; asked for again a while later, stop now.
 //!
 //! Why: what is already written stays complete, and nothing half-written looks complete. SIGTERM is how
-//! `timeout`, job schedulers and containers ask.
+//! `timeout`, job schedulers and containers ask; `timeout` signals a program and then its process group, so
+//! what comes twice at once was asked for once.
 //! Limits: a hang-up ends the program at once, so that `nohup` means what it always does; SIGKILL cannot
 //! be heard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+/// A signal so long after the first is another one.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Whether the user wants to stop.
 #[derive(Clone, Debug, Default)]
@@ -30,8 +35,10 @@ impl Interrupt {
         };
         let flag = Arc::clone(&interrupt.0);
         std::thread::spawn(move || {
+            let mut first = None;
             for _ in &mut signals {
-                if flag.swap(true, Ordering::Relaxed) {
+                flag.store(true, Ordering::Relaxed);
+                if first.get_or_insert_with(Instant::now).elapsed() >= AGAIN {
                     std::process::exit(130);
                 }
             }

@@ -1,9 +1,12 @@
 //! `orrery calibrate --engine` and `orrery validate --engine`: a real model, real tools, a real clock.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::{folder, run, succeed, trace};
+use serde_json::Value;
+
+use crate::support::{Ran, folder, names, orrery, run, succeed, trace};
 
 /// A model of some 100,000 weights on a small pool: a step takes far below a millisecond.
 const TINY: [&str; 8] = [
@@ -84,6 +87,48 @@ fn changed(file: &Path) -> SystemTime {
     meta.modified().expect("the system tells")
 }
 
+/// Another load on the engine of `study` needs no calibration of its own; another engine does.
+fn others_take_its_calibration(at: &Path) {
+    let more = |calibration, out, flags: &[&'static str]| {
+        let more = ["--sessions", "1", "--loads", "100", "--repeats", "1"];
+        let from = ["--calibration", calibration, "--out", out];
+        let args = [&with(&["validate", "--engine"])[..], &more, &from, flags].concat();
+        run(at, &args)
+    };
+    let third = more("study", "more", &["--policy", "fcfs"]);
+    assert!(matches!(third.code, Some(0 | 1)), "{}", third.stderr);
+    assert!(
+        third.stderr.contains("the calibration in `study` is taken"),
+        "{}",
+        third.stderr
+    );
+    let costs = |file: &Path| -> Value {
+        let text = std::fs::read_to_string(file).expect("a calibration");
+        let mut all: Value = serde_json::from_str(&text).expect("JSON");
+        // Load 1 is that of the sessions, not of the engine.
+        all.as_object_mut().expect("an object").remove("unit_per_s");
+        all
+    };
+    assert_eq!(
+        costs(&at.join("more/calibration.json")),
+        costs(&at.join("study/calibration.json"))
+    );
+    assert!(!at.join("more/steps.csv").exists(), "nothing was timed");
+    for (calibration, flags, says) in [
+        (
+            "study",
+            &["--kv-tokens", "1600"][..],
+            "is of an engine with `blocks` 200, not 100",
+        ),
+        ("none", &[], "`none` is no folder"),
+        ("study/runs", &[], "`study/runs` holds no calibration"),
+    ] {
+        let refused = more(calibration, "refused", flags);
+        assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+        assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    }
+}
+
 /// Both worlds run, everything is written, and the same command takes what is there. How near the two are
 /// is the machine's business here, so either verdict will do.
 #[test]
@@ -142,6 +187,8 @@ fn a_study_is_written_and_goes_on_where_it_was_stopped() {
     let second = run(at.path(), &study);
     assert_eq!((changed(real), changed(&calibration)), before);
     assert_eq!((second.code, second.stdout), (first.code, first.stdout));
+
+    others_take_its_calibration(at.path());
 
     // Another engine in the same folder is refused.
     let other = [&study[..], &["--kv-tokens", "1600"]].concat();
@@ -232,6 +279,61 @@ fn both_worlds_queue_for_workers_if_told_to() {
         "{}",
         shared.stderr
     );
+}
+
+/// SIGTERM while the second policy's tool waits: the first policy's run is kept and compared.
+#[test]
+fn a_study_that_is_ended_says_what_it_has() {
+    let at = folder();
+    let session = r#"{"id":"a","turns":[{"prompt":40,"output":2,"tools":[{"name":"bash","wall_s":4,"cpu_s":0}]},{"prompt":60,"reused":40,"output":2}]}"#;
+    trace(at.path(), "w.jsonl", &[session.to_owned()]);
+    let flags = ["--workload", "w.jsonl", "--sessions", "1", "--loads", "100"];
+    let more = ["--policy", "fcfs,mars", "--repeats", "1", "--out", "study"];
+    let study = [&with(&["validate", "--engine"])[..], &flags, &more].concat();
+    let child = orrery(at.path(), &study)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let began = Instant::now();
+    let done = || {
+        let runs = at.path().join("study/runs");
+        runs.is_dir() && names(&runs).iter().any(|n| n.ends_with("real-0.json"))
+    };
+    while !done() {
+        assert!(
+            began.elapsed() < Duration::from_mins(3),
+            "no run ever ended"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(sent.expect("there is a kill").success());
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("interrupted: what is complete is kept"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        ran.stdout.contains("Runs are missing: no verdict."),
+        "{}",
+        ran.stdout
+    );
+    let text = std::fs::read_to_string(at.path().join("study/results.json")).expect("is written");
+    let results: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(results["passes"], Value::Null);
+    let cells = results["comparison"]["cells"].as_array().expect("a list");
+    let mean = |policy: &str| {
+        let mut of = cells.iter().filter(|c| c["policy"] == policy);
+        of.find(|c| c["figure"] == "latency_mean_s")
+            .expect("a mean")["real"]
+            .clone()
+    };
+    assert!(mean("fcfs").as_f64().expect("it ran") >= 4.0);
+    assert_eq!(mean("mars"), Value::Null);
 }
 
 #[test]

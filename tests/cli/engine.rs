@@ -285,11 +285,18 @@ fn the_engine_and_its_tools_run_on_cores_of_their_own() {
     );
 }
 
-/// What a run leaves that is sent this signal while its tool works: nothing, and exit code 130.
-fn leaves_nothing(signal: &str) {
+/// What a run leaves that is sent this signal so often at once while its tool works: nothing, and exit
+/// code 130.
+fn leaves_nothing(signal: &str, times: usize) {
     let at = folder();
     let (child, tool) = with_a_slow_tool(at.path());
-    send(signal, child.id());
+    let pid = child.id().to_string();
+    // One `kill` with the process named several times: nothing comes between.
+    let sent = Command::new("kill")
+        .arg(signal)
+        .args(vec![&pid; times])
+        .status();
+    assert!(sent.expect("there is a kill").success());
     let ran = Ran::of(child.wait_with_output().expect("it ends"));
     assert_eq!(ran.code, Some(130), "{signal}: {}", ran.stderr);
     assert_eq!(ran.stdout, "");
@@ -307,13 +314,19 @@ fn leaves_nothing(signal: &str) {
 
 #[test]
 fn ctrl_c_leaves_neither_files_nor_tools() {
-    leaves_nothing("-INT");
+    leaves_nothing("-INT", 1);
 }
 
-/// As `timeout`, job schedulers and containers end a program.
+/// As job schedulers and containers end a program.
 #[test]
 fn sigterm_leaves_neither_files_nor_tools() {
-    leaves_nothing("-TERM");
+    leaves_nothing("-TERM", 1);
+}
+
+/// `timeout` signals the program, then its process group: that is no second Ctrl-C.
+#[test]
+fn a_signal_that_comes_twice_at_once_still_ends_cleanly() {
+    leaves_nothing("-TERM", 3);
 }
 
 #[test]

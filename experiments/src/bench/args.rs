@@ -27,7 +27,8 @@ Examples:
   orrery engine bench --device cuda --model random:llama-3.1-8b --kv-gib 80 --format json
   orrery engine bench --device cuda --model random:llama-3.1-8b --prefill-attention mma
 
-Exit codes: 0 done, 2 bad input (a model, device or number that cannot be used).";
+Exit codes: 0 done, 2 bad input (a model, device or number that cannot be used), 130 interrupted: what was
+timed until then is printed.";
 
 /// What computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

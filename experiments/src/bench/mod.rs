@@ -99,7 +99,8 @@ fn rounds(text: &str) -> Result<NonZeroU32, Failure> {
 /// `orrery engine bench`
 ///
 /// # Errors
-/// Bad input: a model, device or number that cannot be used. A device that fails. Ctrl-C.
+/// Bad input: a model, device or number that cannot be used. A device that fails. An interruption,
+/// after what was timed until then is printed.
 pub fn command(args: &EngineBenchArgs, interrupt: &Interrupt) -> Result<(), Failure> {
     let plan = Plan::new(args)?;
     let mut subject = device::open(args)?;
@@ -110,25 +111,21 @@ pub fn command(args: &EngineBenchArgs, interrupt: &Interrupt) -> Result<(), Fail
         &subject.reach,
         &points,
         rounds,
-        |_| !interrupt.is_set(),
+        |_, _| !interrupt.is_set(),
     );
     let timed = timed.map_err(failed)?;
-    if interrupt.is_set() {
-        return Err(Failure {
-            exit: Exit::Interrupted,
-            error: anyhow!("interrupted; nothing is printed or written"),
-        });
-    }
+    let ended = interrupt.is_set();
     if let Some(file) = &args.steps {
         std::fs::write(file, log(&timed))
             .with_context(|| format!("cannot write `{}`", file.display()))
             .map_err(Failure::bad_input)?;
     }
-    let mut rows: Vec<Row> = cells
-        .iter()
-        .map(|cell| cell.row(&subject, &timed))
-        .collect();
-    rows.extend(offload_rows(&mut subject)?);
+    let steps = found(&points, &timed);
+    let cells = cells.iter().filter(|cell| cell.is_whole(&steps));
+    let mut rows: Vec<Row> = cells.map(|cell| cell.row(&subject, &steps)).collect();
+    if !ended {
+        rows.extend(offload_rows(&mut subject)?);
+    }
     let report = Report {
         model: args.model.clone(),
         device: subject.device,
@@ -145,7 +142,25 @@ pub fn command(args: &EngineBenchArgs, interrupt: &Interrupt) -> Result<(), Fail
         ),
         Format::Csv => csv(&report).map_err(Failure::bad_input)?,
         Format::Table => table(&report),
-    })
+    })?;
+    if ended {
+        return Err(Failure {
+            exit: Exit::Interrupted,
+            error: anyhow!(
+                "interrupted: what was timed until then is printed, cells that were not are left out"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// What was timed of each point; all of them unless it was interrupted.
+fn found<'a>(points: &[Point], timed: &'a [Timed]) -> Vec<Option<&'a Timed>> {
+    if points.len() == timed.len() {
+        return timed.iter().map(Some).collect();
+    }
+    let of = |point: &Point| timed.iter().find(|t| t.point == *point);
+    points.iter().map(of).collect()
 }
 
 fn failed(error: ExecutorError) -> Failure {
@@ -206,9 +221,19 @@ impl Plan {
 
 #[expect(clippy::cast_precision_loss, reason = "counts of tokens")]
 impl Cell {
-    fn row(&self, subject: &Subject, timed: &[Timed]) -> Row {
-        let steps = self.points.clone().map(|range| &timed[range]);
-        let ms = steps.map(|steps| steps.iter().map(ms).sum::<f64>());
+    /// Whether all its steps were timed, if the pool holds them.
+    fn is_whole(&self, steps: &[Option<&Timed>]) -> bool {
+        let points = self.points.clone();
+        points.is_none_or(|range| steps[range].iter().all(Option::is_some))
+    }
+
+    fn row(&self, subject: &Subject, steps: &[Option<&Timed>]) -> Row {
+        let steps = self.points.clone().map(|range| {
+            let steps = steps[range].iter().copied().flatten();
+            steps.collect::<Vec<&Timed>>()
+        });
+        let steps = steps.as_deref();
+        let ms = steps.map(|steps| steps.iter().copied().map(ms).sum::<f64>());
         let floor = steps.map(|steps| steps.iter().map(|s| floor(subject, &s.point)).sum::<f64>());
         let tokens = self.batch.unwrap_or(self.tokens);
         Row {
@@ -368,6 +393,37 @@ mod tests {
         let json = serde_json::to_value(&report).expect("plain data");
         assert_eq!(json["prefill_attention"]["kernel"], "wgmma");
         assert_eq!(json["prefill_attention"]["reason"], "as told");
+    }
+
+    #[test]
+    fn what_was_not_timed_is_left_out_and_nothing_takes_its_place() {
+        let point = |decodes| Point {
+            decodes,
+            context: Tokens(64),
+            ..Point::default()
+        };
+        let timed = |decodes| Timed {
+            point: point(decodes),
+            times: vec![Nanos::new(decodes)],
+            cpu: vec![Nanos::new(1)],
+        };
+        let points = [1, 2, 3].map(point);
+        let cell = |points| Cell {
+            batch: Some(1),
+            tokens: 64,
+            points,
+        };
+        let whole = |timed: &[Timed]| {
+            let steps = found(&points, timed);
+            let cells = [Some(0..1), Some(1..3), None].map(cell);
+            cells.map(|cell| cell.is_whole(&steps))
+        };
+        assert_eq!(whole(&[1, 2, 3].map(timed)), [true; 3]);
+        // The first and the third were timed; the second cell lacks a step. One that does not fit is said.
+        let some = [1, 3].map(timed);
+        assert_eq!(whole(&some), [true, false, true]);
+        let steps = found(&points, &some);
+        assert_eq!(steps, [Some(&some[0]), None, Some(&some[1])]);
     }
 
     #[test]

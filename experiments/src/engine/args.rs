@@ -33,7 +33,8 @@ pub enum ExecutorKind {
     Cpu,
     /// The reference: slow and simple, 32-bit floats.
     Candle,
-    /// A GPU, where the program is built with the feature `cuda`; without one, `cpu` with a warning.
+    /// A GPU, where the program is built with the feature `cuda`; without one, `cpu` with a warning. Not
+    /// yet run on a GPU.
     Cuda,
 }
 
@@ -77,8 +78,8 @@ Examples:
   orrery engine run --model smollm2 --workload ilr-2 --shrink 40 --time-scale 10 --rate 0.2 --sessions 20
   orrery engine run --model my.gguf --executor candle --policy fcfs,mars --out runs/real --no-ideals
 
-Exit codes: 0 done, 1 a run failed or a session did, 2 bad input, 3 a bug, 130 interrupted (runs that are
-complete stay, the others leave nothing).";
+Exit codes: 0 done, 1 a run failed or a session did, 2 bad input, 3 a bug, 130 interrupted by Ctrl-C or
+SIGTERM (runs that are complete stay, the others leave nothing).";
 
 /// Flags of `orrery engine run`.
 #[derive(Clone, Debug, Args)]
@@ -141,7 +142,8 @@ pub struct EngineRunArgs {
     pub prefill_attention: PrefillKind,
 
     /// A GGUF file, a folder or file of safetensors, `smollm2` once `orrery model fetch smollm2` has
-    /// brought it, or random weights: `random:tiny`, `random:8m`, `random:28m`.
+    /// brought it, or random weights: `random:tiny`, `random:8m`, `random:28m`, `random:llama-3.1-8b`,
+    /// `random:qwen3-30b-a3b`. A GPU makes random weights itself, the other executors in host memory.
     #[arg(long, default_value = "random:28m", value_name = "PATH|NAME")]
     pub model: String,
 

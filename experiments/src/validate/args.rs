@@ -29,7 +29,9 @@ simulator runs the same, and both are compared. Batches made for it and a tool's
 and between the runs, which is all that the simulator is told. Commands that a trace's tool calls carry are
 not run: both worlds take the recorded times. Bar: mean latency within 5 %, its 95th percentile within
 10 %, and policies in the same order wherever they really differ by more than a repeat does from the next.
-Everything is kept in --out: the same command goes on where it was stopped. Exit 1: the bar is not met.
+Everything is kept in --out: the same command goes on where it was stopped. Stopped by Ctrl-C or SIGTERM it
+compares the runs that are complete (exit 130). Exit 1: the bar is not met. Further workloads on the same
+engine take the calibration of the first by --calibration.
 
 Examples:
   orrery validate --real requests.jsonl --config meta.json --profile perf/RTX4090/Llama-3.1-8B/bf16
@@ -37,7 +39,8 @@ Examples:
   orrery validate --real requests.jsonl --config meta.json --set engine.kv_blocks=5176 --format json
   orrery validate --engine                        some 10 minutes on two quiet cores
   orrery validate --engine --policy fcfs,mars --loads 2 --repeats 5 --out mine
-  orrery validate --engine --set tools.mode=fifo --out fifo   tools queue for the cores, in both worlds";
+  orrery validate --engine --set tools.mode=fifo --out fifo   tools queue for the cores, in both worlds
+  orrery validate --engine --workload mine.jsonl --calibration mine --out another";
 
 /// Flags of `orrery validate`.
 #[derive(Clone, Debug, Args)]

@@ -224,6 +224,11 @@ pub struct LoadArgs {
     #[arg(long, value_name = "N", default_value = "1", requires = "engine")]
     pub seed: String,
 
+    /// Folder of another study of the same engine whose calibration is taken: several workloads need one
+    /// calibration.
+    #[arg(long, value_name = "DIR", requires = "engine")]
+    pub calibration: Option<std::path::PathBuf>,
+
     /// Where runs and results go. Runs that are there already are not repeated.
     #[arg(
         long,

@@ -121,10 +121,10 @@ pub struct Fitted {
     pub fit: StepFit,
 }
 
-/// Times the grid on the engine, every batch once a round.
+/// Times the grid on the engine, every batch once a round; interrupted, what was timed until then.
 ///
 /// # Errors
-/// A step that failed, or an interruption.
+/// A step that failed.
 pub fn time_steps(
     bench: &mut Bench,
     rounds: NonZeroU32,
@@ -139,23 +139,19 @@ pub fn time_steps(
         context: engine.context,
     };
     let points = grid(&reach);
-    let progress = |round: u32| {
-        if rounds.get() > 1 {
+    let progress = |round: u32, done: usize| {
+        if done == 0 && rounds.get() > 1 {
             let line = format!("timing {} batches, round {round} of {rounds}", points.len());
             note(false, &line);
         }
         !interrupt.is_set()
     };
-    let timed = measure(&mut bench.executor, &reach, &points, rounds, progress)
+    measure(&mut bench.executor, &reach, &points, rounds, progress)
         .context("timing batches")
         .map_err(|error| Failure {
             exit: Exit::Partial,
             error,
-        })?;
-    if interrupt.is_set() {
-        return Err(interrupted());
-    }
-    Ok(timed)
+        })
 }
 
 /// Fits the closed forms to a timed grid, checked across so many folds.
@@ -171,9 +167,12 @@ pub fn fitted(bench: &Bench, timed: Vec<Timed>, folds: usize) -> Result<Fitted, 
 /// Times the grid on the engine and fits the closed forms, checked across so many folds.
 ///
 /// # Errors
-/// As [`time_steps`] and [`fitted`].
+/// As [`time_steps`] and [`fitted`], or an interruption.
 pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<Fitted, Failure> {
     let timed = time_steps(bench, bench.engine.rounds, interrupt)?;
+    if interrupt.is_set() {
+        return Err(interrupted());
+    }
     fitted(bench, timed, folds)
 }
 

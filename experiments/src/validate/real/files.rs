@@ -36,6 +36,20 @@ impl Folder {
         Ok(Self(path.to_owned()))
     }
 
+    /// A folder that is there.
+    ///
+    /// # Errors
+    /// Bad input: no such folder.
+    pub(super) fn existing(path: &Path) -> Result<Self, Failure> {
+        if !path.is_dir() {
+            return Err(Failure::bad_input(anyhow!(
+                "`{}` is no folder (wanted: the `--out` of another study)",
+                path.display()
+            )));
+        }
+        Ok(Self(path.to_owned()))
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &Path {
         &self.0
@@ -91,19 +105,40 @@ impl Folder {
         let Some(kept) = self.read::<serde_json::Value>("engine.json")? else {
             return self.write_json("engine.json", identity);
         };
-        let keys = identity.as_object().into_iter().flatten();
-        for (key, value) in keys {
-            let assumed = Self::ASSUMED.iter().find(|(assumed, _)| assumed == key);
-            let assumed = assumed.map_or(json!(null), |(_, value)| json!(value));
-            let before = kept.get(key).unwrap_or(&assumed);
-            if before != value {
-                return Err(Failure::bad_input(anyhow!(
-                    "`{}` holds runs with `{key}` {before}, not {value}\nhint: give another `--out`",
-                    self.0.display()
-                )));
-            }
+        match differs(&kept, identity, &[]) {
+            None => Ok(()),
+            Some((key, before, value)) => Err(Failure::bad_input(anyhow!(
+                "`{}` holds runs with `{key}` {before}, not {value}\nhint: give another `--out`",
+                self.0.display()
+            ))),
         }
-        Ok(())
+    }
+
+    /// The calibration of this study, for another one on the same engine. What a study was offered does not
+    /// matter for it.
+    ///
+    /// # Errors
+    /// Bad input: no calibration there, or one of another engine, with the first key that differs.
+    pub(super) fn calibration_for<T: DeserializeOwned>(
+        &self,
+        identity: &serde_json::Value,
+    ) -> Result<T, Failure> {
+        let kept = self.read::<serde_json::Value>("engine.json")?;
+        let calibration = self.read("calibration.json")?;
+        let (Some(kept), Some(calibration)) = (kept, calibration) else {
+            return Err(Failure::bad_input(anyhow!(
+                "`{}` holds no calibration (wanted: engine.json and calibration.json)\nhint: `orrery validate \
+                 --engine --out` makes them",
+                self.0.display()
+            )));
+        };
+        match differs(&kept, identity, &OFFERED) {
+            None => Ok(calibration),
+            Some((key, before, value)) => Err(Failure::bad_input(anyhow!(
+                "the calibration of `{}` is of an engine with `{key}` {before}, not {value}",
+                self.0.display()
+            ))),
+        }
     }
 
     /// The sessions, for other commands.
@@ -160,6 +195,26 @@ impl Folder {
         let kept = self.read::<RunResult>(&Self::name(which, chosen))?;
         Ok(kept.filter(|run| run.which == *which))
     }
+}
+
+/// Keys of an identity that say what an engine is offered, not what it is.
+const OFFERED: [&str; 3] = ["sessions", "seed", "trace"];
+
+/// The first key that has another value, `but` for these, with both values.
+fn differs<'a>(
+    kept: &serde_json::Value,
+    identity: &'a serde_json::Value,
+    but: &[&str],
+) -> Option<(&'a str, serde_json::Value, &'a serde_json::Value)> {
+    let keys = identity.as_object().into_iter().flatten();
+    keys.filter(|(key, _)| !but.contains(&key.as_str()))
+        .map(|(key, value)| {
+            let assumed = || Folder::ASSUMED.iter().find(|(assumed, _)| assumed == key);
+            let before = kept.get(key).cloned();
+            let before = before.unwrap_or_else(|| json!(assumed().map(|(_, value)| value)));
+            (key.as_str(), before, value)
+        })
+        .find(|(_, before, value)| before != *value)
 }
 
 fn trace(sessions: &[Session]) -> anyhow::Result<Vec<u8>> {
@@ -250,5 +305,23 @@ mod tests {
         // An older folder does not name the mode: there was one.
         let with = |mode| folder.check_identity(&json!({"threads": 1, "tools_mode": mode}));
         assert!(with("shared").is_ok() && with("fifo").is_err());
+    }
+
+    #[test]
+    fn a_calibration_serves_every_load_on_its_engine_and_no_other_engine() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        assert!(Folder::existing(&temporary.path().join("none")).is_err());
+        let folder = Folder::existing(temporary.path()).expect("is there");
+        let other = |identity| folder.calibration_for::<u32>(&identity);
+        let engine = json!({"threads": 1, "trace": "a", "sessions": 3, "seed": 1});
+        let text = other(engine.clone()).expect_err("empty").error.to_string();
+        assert!(text.contains("holds no calibration"), "{text}");
+        folder.check_identity(&engine).expect("is new");
+        folder.write_json("calibration.json", &7).expect("writes");
+        let load = json!({"threads": 1, "trace": "b", "sessions": 9, "seed": 2});
+        assert_eq!(other(load).expect("the same engine"), 7);
+        let refused = other(json!({"threads": 2, "trace": "a"})).expect_err("is another");
+        let text = refused.error.to_string();
+        assert!(text.contains("`threads` 1, not 2"), "{text}");
     }
 }

@@ -14,6 +14,7 @@ pub mod compare;
 mod files;
 mod load;
 mod log;
+mod report;
 pub mod result;
 mod varying;
 pub mod watch;
@@ -22,7 +23,7 @@ pub mod write;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use scheduler::policy::Policy;
@@ -43,12 +44,11 @@ use crate::run::policies::{self, Chosen, Row};
 use args::{BenchArgs, Engine, Load, LoadArgs};
 use bench::Bench;
 use calibration::{Calibration, interrupted};
-use compare::Comparison;
 use files::Folder;
 use load::Alone;
 use log::Log;
 use result::{RunResult, Which, World};
-use write::{Check, Report};
+use write::Report;
 
 /// Share of its core that an engine may lose to other programs before a measurement is in doubt.
 const QUIET: f64 = 0.05;
@@ -69,7 +69,8 @@ pub const POLICIES: &str = "fcfs,continuum,mars,autellix";
 /// `orrery validate --engine`
 ///
 /// # Errors
-/// Bad input; exit 1 if a run failed or the bar is not met; 130 if interrupted, with what is complete kept.
+/// Bad input; exit 1 if a run failed or the bar is not met; 130 if interrupted: the runs that are complete are
+/// kept, and compared if there is a calibration.
 pub fn command(
     engine: &BenchArgs,
     load: &LoadArgs,
@@ -110,6 +111,9 @@ pub fn command(
         began.elapsed().as_secs_f64()
     );
     note(false, &line);
+    if interrupt.is_set() {
+        return Err(interrupted());
+    }
     if report.passes == Some(true) {
         Ok(())
     } else {
@@ -129,6 +133,8 @@ struct Study {
     policies: Vec<Chosen>,
     sessions: Vec<Session>,
     folder: Folder,
+    /// Of another study, whose calibration is taken.
+    calibrated: Option<Folder>,
 }
 
 /// The simulated twin of the engine.
@@ -175,6 +181,8 @@ impl Study {
                 engine.context.get()
             )));
         }
+        let calibrated = args.calibration.as_deref().map(Folder::existing);
+        let calibrated = calibrated.transpose()?;
         let folder = Folder::open(&args.out)?;
         folder.write_trace(&sessions)?;
         Ok(Self {
@@ -184,15 +192,17 @@ impl Study {
             policies,
             sessions,
             folder,
+            calibrated,
         })
     }
 
-    /// What results of a folder must agree on to be compared.
-    fn identity(&self) -> serde_json::Value {
+    /// What results of a folder must agree on to be compared; `executor` is what computes, which may not be
+    /// what was asked for.
+    fn identity(&self, executor: &str) -> serde_json::Value {
         let e = &self.engine;
         json!({
             "version": 2,
-            "executor": format!("{:?}", e.executor).to_lowercase(),
+            "executor": executor,
             "weights": e.weights,
             "threads": e.threads.get(),
             "engine_cores": e.cores.engine,
@@ -209,9 +219,13 @@ impl Study {
     }
 
     fn run(&self, interrupt: &Interrupt) -> Result<Report, Failure> {
-        self.folder.check_identity(&self.identity())?;
         let mut bench = Bench::open(self.engine.clone())?;
-        let first = self.calibration(&mut bench, interrupt)?;
+        let identity = self.identity(bench.executor.name());
+        let other = self.calibrated.as_ref();
+        let other = other.map(|folder| folder.calibration_for(&identity));
+        let other = other.transpose()?;
+        self.folder.check_identity(&identity)?;
+        let first = self.calibration(&mut bench, other, interrupt)?;
         let twin = self.twin(&bench, first.clone())?;
         let (first, unit) = if let Some(unit) = first.unit_per_s {
             (first, unit)
@@ -232,8 +246,8 @@ impl Study {
             .iter()
             .map(|&x| (x, load::three_digits(x * unit)))
             .collect();
-        let expected: f64 = self
-            .simulated(&twin, &loads, 1, interrupt)?
+        let simulated = self.simulated(&twin, &loads, 1, interrupt)?;
+        let expected: f64 = simulated
             .iter()
             .map(|r| Nanos::new(r.makespan_ns).as_secs())
             .sum();
@@ -243,28 +257,50 @@ impl Study {
         );
         note(false, &line);
         let mut runs = self.real(&mut bench, &twin, &loads, interrupt)?;
+        if interrupt.is_set() {
+            // Of each only the one simulation that was made before.
+            runs.extend(simulated);
+            return Ok(self.report(&bench, &twin, &runs, &loads));
+        }
         let calibration = self.whole_calibration(&mut bench, first, interrupt)?;
         let twin = self.twin(&bench, calibration)?;
         runs.extend(self.simulated(&twin, &loads, SIMULATIONS, interrupt)?);
         Ok(self.report(&bench, &twin, &runs, &loads))
     }
 
-    /// Kept from before, or measured now.
+    /// Kept from before, or another study's, or measured now.
     fn calibration(
         &self,
         bench: &mut Bench,
+        other: Option<Calibration>,
         interrupt: &Interrupt,
     ) -> Result<Calibration, Failure> {
         if let Some(kept) = self.folder.read("calibration.json")? {
             note(false, "the calibration in the folder is taken");
             return Ok(kept);
         }
+        if let Some((other, folder)) = other.zip(self.calibrated.as_ref()) {
+            let line = format!("the calibration in `{}` is taken", folder.path().display());
+            note(false, &line);
+            // As it is: the machine is not measured again between these runs. Load 1 is their own.
+            let taken = Calibration {
+                unit_per_s: None,
+                whole: true,
+                ..other
+            };
+            self.folder.write_json("calibration.json", &taken)?;
+            return Ok(taken);
+        }
         let starts = calibration::tool_starts(&self.engine.cores.tools)?;
-        let fitted = calibration::steps(bench, calibration::FOLDS, interrupt)?;
+        let timed = calibration::time_steps(bench, self.engine.rounds, interrupt)?;
+        self.folder
+            .write("steps.csv", &calibration::step_log(&timed))?;
+        if interrupt.is_set() {
+            return Err(interrupted());
+        }
+        let fitted = calibration::fitted(bench, timed, calibration::FOLDS)?;
         self.folder
             .write_json(TIMES, &calibration::kept(&fitted.timed))?;
-        self.folder
-            .write("steps.csv", &calibration::step_log(&fitted.timed))?;
         let calibration = Calibration {
             cost_ms: calibration::coefficients(&fitted.fit.ms),
             active_share: bench.active_share,
@@ -274,7 +310,7 @@ impl Study {
             tool_start_ns: starts.computing.as_nanos(),
             tool_core_ns: starts.core.as_nanos(),
             wait_start_ns: starts.waiting.as_nanos(),
-            disturbed: calibration::disturbed(&fitted.timed, self.engine.threads.get()),
+            disturbed: calibration::disturbed(&fitted.timed, self.computing_threads(bench)),
             ..Calibration::default()
         };
         let beside = world::beside_computing(bench, &calibration, interrupt)?;
@@ -295,9 +331,21 @@ impl Study {
         Ok(calibration)
     }
 
+    /// Threads of this process that compute steps; 0 where a GPU does, and the processor waits for it.
+    fn computing_threads(&self, bench: &Bench) -> usize {
+        if bench.executor.name() == "cuda" {
+            0
+        } else {
+            self.engine.threads.get()
+        }
+    }
+
     /// Times every batch of the grid once more and keeps that.
     fn measure_between(&self, bench: &mut Bench, interrupt: &Interrupt) -> Result<(), Failure> {
         let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
+        if interrupt.is_set() {
+            return Err(interrupted());
+        }
         let before = self.folder.read(TIMES)?.unwrap_or_default();
         let all = calibration::merged(timed, before);
         self.folder.write_json(TIMES, &calibration::kept(&all))
@@ -314,11 +362,14 @@ impl Study {
             return Ok(first);
         }
         let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
+        if interrupt.is_set() {
+            return Err(interrupted());
+        }
         let before = self.folder.read(TIMES)?.unwrap_or_default();
         let timed = calibration::merged(timed, before);
         let steps = calibration::fitted(bench, timed, calibration::FOLDS)?;
         let starts = calibration::tool_starts(&self.engine.cores.tools)?;
-        let threads = self.engine.threads.get();
+        let threads = self.computing_threads(bench);
         let whole = calibration::measured_between(&first, &steps, starts, threads);
         self.folder
             .write("steps.csv", &calibration::step_log(&steps.timed))?;
@@ -391,6 +442,9 @@ impl Study {
         setup.engine.fast_forward = false;
         let summary = simulate(&setup, built(chosen)?, offered.into_iter(), &mut log)
             .map_err(Failure::of_run)?;
+        if interrupt.is_set() {
+            return Err(interrupted());
+        }
         Ok(log.result(which, &summary))
     }
 
@@ -399,7 +453,8 @@ impl Study {
     }
 
     /// Repeats outermost: a disturbance of some minutes then does not hit all runs of one policy. Before each
-    /// run the grid's batches are timed once, so that the simulator is told the machine as the runs met it.
+    /// run the grid's batches are timed once, so that the simulator is told the machine as the runs met it, unless
+    /// its calibration is whole. Interrupted, the runs that are complete.
     fn real(
         &self,
         bench: &mut Bench,
@@ -424,13 +479,15 @@ impl Study {
                         runs.push(kept);
                         continue;
                     }
-                    self.measure_between(bench, interrupt)?;
-                    let began = Instant::now();
-                    let result = self.real_quiet(bench, twin, chosen, &which, interrupt)?;
+                    let run = self.measured_run(bench, twin, chosen, &which, interrupt);
+                    let (result, took) = match run {
+                        Err(failure) if failure.exit == Exit::Interrupted => return Ok(runs),
+                        run => run?,
+                    };
                     let line = format!(
                         "run {at} of {total}: {} at load {load}, repeat {repeat}: {:.1} s",
                         chosen.name,
-                        began.elapsed().as_secs_f64()
+                        took.as_secs_f64()
                     );
                     note(false, &line);
                     self.folder.write_run(&result, chosen)?;
@@ -439,6 +496,23 @@ impl Study {
             }
         }
         Ok(runs)
+    }
+
+    /// A run and how long it took, after what is measured before it.
+    fn measured_run(
+        &self,
+        bench: &mut Bench,
+        twin: &Twin,
+        chosen: &Chosen,
+        which: &Which,
+        interrupt: &Interrupt,
+    ) -> Result<(RunResult, Duration), Failure> {
+        if !twin.calibration.whole {
+            self.measure_between(bench, interrupt)?;
+        }
+        let began = Instant::now();
+        let result = self.real_quiet(bench, twin, chosen, which, interrupt)?;
+        Ok((result, began.elapsed()))
     }
 
     /// A run, again if other programs took the engine's core meanwhile: that is seen from processor time
@@ -470,7 +544,7 @@ impl Study {
                 discarded,
                 ..log.result(which.clone(), &summary)
             };
-            let one_thread = self.engine.threads.get() == 1;
+            let one_thread = self.computing_threads(bench) == 1;
             let lost = result
                 .on_core()
                 .filter(|_| one_thread)
@@ -486,92 +560,6 @@ impl Study {
                 which.load
             );
             note(false, &line);
-        }
-    }
-
-    fn report(
-        &self,
-        bench: &Bench,
-        twin: &Twin,
-        runs: &[RunResult],
-        loads: &[(f64, f64)],
-    ) -> Report {
-        let names: Vec<String> = self.policies.iter().map(|p| p.name.clone()).collect();
-        let ideals: Vec<Option<Nanos>> = twin.alone.iter().map(|a| a.latency).collect();
-        let comparison = Comparison::new(runs, &ideals, &names, loads);
-        let (e, c) = (&self.engine, &twin.calibration);
-        let micros = |ns: u64| format!("{} us", ns / 1_000);
-        let rates: Vec<String> = loads
-            .iter()
-            .map(|(x, rate)| format!("{x} ({rate}/s)"))
-            .collect();
-        let fact = |name: &str, value: String| (name.to_owned(), value);
-        Report {
-            setup: vec![
-                fact("model", bench.model.clone()),
-                fact(
-                    "executor",
-                    format!(
-                        "{}, threads: {}, cores: {:?}",
-                        bench.executor.name(),
-                        e.threads,
-                        e.cores.engine
-                    ),
-                ),
-                fact(
-                    "tool cores",
-                    format!("{:?}, {}", e.cores.tools, mode_name(self.tools)),
-                ),
-                fact("processor", files::processor()),
-                fact(
-                    "limits",
-                    format!(
-                        "{} KV blocks of {} tokens, {} tokens a step, {} turns at once",
-                        e.blocks,
-                        e.block_size.tokens().get(),
-                        e.token_budget,
-                        e.max_running
-                    ),
-                ),
-                fact("sessions of each run", self.sessions.len().to_string()),
-                fact("loads", rates.join(", ")),
-                fact("real runs of each", self.load.repeats.to_string()),
-                fact("simulated runs of each", SIMULATIONS.to_string()),
-                fact(
-                    "step cost",
-                    format!(
-                        "fitted to {} batches, mean absolute error across folds {}",
-                        c.batches,
-                        c.error_across
-                            .map_or("n/a".to_owned(), |x| format!("{:.1} %", 100.0 * x))
-                    ),
-                ),
-                fact(
-                    "beside computing",
-                    format!(
-                        "{} ns a step and {} ns a turn in it",
-                        c.per_step_ns, c.per_running_ns
-                    ),
-                ),
-                fact(
-                    "not on a core while steps were timed",
-                    c.disturbed
-                        .map_or("n/a".to_owned(), |x| format!("{:.1} %", 100.0 * x)),
-                ),
-                fact(
-                    "a tool that computes, beyond its CPU time",
-                    micros(c.tool_start_ns),
-                ),
-                fact("its core, beyond its CPU time", micros(c.tool_core_ns)),
-                fact(
-                    "a tool that waits, beyond its wait",
-                    micros(c.wait_start_ns),
-                ),
-            ],
-            policies: names,
-            checks: Check::all(runs),
-            passes: comparison.passes(),
-            comparison,
         }
     }
 }
