@@ -68,6 +68,9 @@ pub fn main() -> ExitCode {
     if let Some(code) = ::engine::tools::child::main(std::env::args_os().skip(1)) {
         return code;
     }
+    if let Some(code) = engine::trial::main(std::env::args_os().skip(1)) {
+        return code;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

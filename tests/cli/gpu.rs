@@ -177,6 +177,35 @@ fn a_bench_of_a_gpu_that_is_not_there_is_refused() {
     );
 }
 
+#[test]
+fn the_trial_of_a_kernel_says_why_it_cannot_be_and_what_it_takes() {
+    let at = folder();
+    let ran = blind(at.path(), &["prefill-trial", "32", "8", "128", "16"]);
+    assert_eq!((ran.code, &*ran.stdout), (Some(2), ""));
+    let says = if BUILT {
+        missing()
+    } else {
+        "built without the `cuda` executor"
+    };
+    assert!(
+        ran.stderr.starts_with("error: ") && ran.stderr.contains(says),
+        "{}",
+        ran.stderr
+    );
+    for args in [
+        &["prefill-trial"][..],
+        &["prefill-trial", "32", "8", "wide", "16"],
+    ] {
+        let ran = blind(at.path(), args);
+        assert_eq!((ran.code, &*ran.stdout), (Some(2), ""));
+        assert!(
+            ran.stderr.contains("(wanted: query heads, KV heads, "),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
 /// 16 TiB of KV are beyond any machine: were anything made first, this would take minutes.
 #[test]
 fn a_model_beyond_memory_is_refused_before_anything_is_made() {

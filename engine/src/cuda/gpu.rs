@@ -102,6 +102,32 @@ pub fn count() -> Result<i32, ExecutorError> {
     CudaContext::device_count().map_err(|e| failed("cuda", "counting devices", &e))
 }
 
+/// Compute capability of a GPU. No context is made for it: other processes can have the GPU to themselves.
+///
+/// # Errors
+/// As [`count`]; no such GPU.
+pub fn capability(ordinal: usize) -> Result<(u32, u32), ExecutorError> {
+    count()?;
+    let ask = || -> Result<(i32, i32), DriverError> {
+        let device = result::device::get(i32::try_from(ordinal).unwrap_or(i32::MAX))?;
+        // SAFETY: the device is one that the driver just gave.
+        unsafe {
+            Ok((
+                result::device::get_attribute(
+                    device,
+                    CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                )?,
+                result::device::get_attribute(
+                    device,
+                    CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                )?,
+            ))
+        }
+    };
+    let (major, minor) = ask().map_err(|e| failed("cuda", "asking the device", &e))?;
+    Ok((major.unsigned_abs(), minor.unsigned_abs()))
+}
+
 /// What the driver says of a GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

@@ -34,4 +34,5 @@ pub use device::Device;
 pub use executor::{CudaExecutor, Options, block_bytes};
 pub use kernels::Module;
 pub use op::{Address, Arg, Launch, Limits, Op, Product};
-pub use prefill::{Decision, PrefillAttention, PrefillKernel};
+pub use prefill::{Decision, PrefillAttention, PrefillKernel, Trial};
+pub use trial::try_wgmma;

@@ -56,7 +56,11 @@ impl PrefillKernel {
 /// What an executor is asked to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PrefillAttention {
-    /// `Wgmma` where it can run and a trial against `Mma` agrees, else `Mma`.
+    /// `Wgmma` where it can run and a trial against `Mma` agrees, else `Mma`. The trial runs in this very
+    /// process, when the executor is made, and survives wrong results alone: a kernel that reads where it
+    /// must not or is an illegal instruction ends the device's context, so that no executor is made and the
+    /// process has to start again with `Mma`; one that never ends hangs the process. A program that wants to
+    /// survive those does [`super::try_wgmma`] in a process of its own and asks for a kernel by name.
     #[default]
     Auto,
     /// `Mma`, without a trial.
@@ -114,7 +118,7 @@ pub struct Decision {
     pub kernel: PrefillKernel,
     /// In words, for logs.
     pub reason: String,
-    /// Whether the trial found the kernel wrong: something to warn of.
+    /// Whether a trial found the kernel wrong, or did not get to an end: something to warn of.
     pub disagreed: bool,
 }
 
@@ -124,6 +128,26 @@ impl Decision {
             kernel,
             reason: reason.into(),
             disagreed: false,
+        }
+    }
+
+    /// What a trial that came to its end means: `Wgmma` if both kernels agree.
+    pub fn after(trial: Trial) -> Self {
+        let reason = match trial {
+            Trial::Apart(by) if by <= AGREEMENT => {
+                let reason =
+                    format!("within {by:.5} of mma on a trial, where {AGREEMENT:.5} is allowed");
+                return Self::of(PrefillKernel::Wgmma, reason);
+            }
+            Trial::Apart(by) => {
+                format!("wgmma is {by:.5} off on a trial, where {AGREEMENT:.5} is allowed")
+            }
+            Trial::NotANumber => "wgmma gave not-a-number on a trial".into(),
+        };
+        Self {
+            kernel: PrefillKernel::Mma,
+            reason,
+            disagreed: true,
         }
     }
 }
@@ -148,21 +172,6 @@ pub fn decide<E>(
         (PrefillAttention::Wgmma, None) => Decision::of(PrefillKernel::Wgmma, "as told"),
         (PrefillAttention::Wgmma, Some(why)) => return Ok(Err(why)),
         (PrefillAttention::Auto, Some(why)) => Decision::of(PrefillKernel::Mma, why),
-        (PrefillAttention::Auto, None) => match trial()? {
-            Trial::Apart(by) if by <= AGREEMENT => Decision::of(
-                PrefillKernel::Wgmma,
-                format!("within {by:.5} of mma on a trial, where {AGREEMENT:.5} is allowed"),
-            ),
-            found => Decision {
-                kernel: PrefillKernel::Mma,
-                reason: match found {
-                    Trial::Apart(by) => {
-                        format!("wgmma is {by:.5} off on a trial, where {AGREEMENT:.5} is allowed")
-                    }
-                    Trial::NotANumber => "wgmma gave not-a-number on a trial".into(),
-                },
-                disagreed: true,
-            },
-        },
+        (PrefillAttention::Auto, None) => Decision::after(trial()?),
     }))
 }

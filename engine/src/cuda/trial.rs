@@ -5,7 +5,8 @@
 //! Why: the second kernel has only run in emulation. Heads, group and block size are the model's; rows begin
 //! inside and at tiles, some behind a context that is there already.
 //! Limits: a kernel that reads where it must not ends the device's context, and with it the executor; then
-//! the error says how to leave the trial out.
+//! the error says how to leave the trial out. One that does not end is waited for. [`try_wgmma`] is the
+//! trial alone, for a program that does it in a process of its own, which may be lost.
 
 use units::{SessionId, Tokens};
 
@@ -49,6 +50,38 @@ impl Problem {
 
     fn results(&self) -> u64 {
         self.tokens() * u64::from(self.heads.query * self.heads.width)
+    }
+}
+
+/// The trial by itself: how far the two kernels are apart on this device, with a model's `heads` and blocks of
+/// `block_size` tokens. What it means: [`super::Decision::after`].
+///
+/// # Errors
+/// Heads, a block size or a device that one of the kernels does not take; the device's own. After an error
+/// of the device its context may be lost.
+pub fn try_wgmma<D: Device>(
+    device: &mut D,
+    heads: Heads,
+    block_size: u32,
+) -> Result<Trial, ExecutorError> {
+    let Heads { query, kv, .. } = heads;
+    let grouped = kv > 0 && query > 0 && query.is_multiple_of(kv) && query / kv <= 16;
+    let obstacle = if grouped {
+        PrefillKernel::Wgmma.obstacle(heads, device.limits())
+    } else {
+        Some(format!(
+            "{query} query heads and {kv} KV heads (wanted: 1 to 16 query heads a KV head)"
+        ))
+    };
+    let obstacle = obstacle.or_else(|| {
+        (!block_size.is_power_of_two())
+            .then(|| format!("blocks of {block_size} tokens (wanted: a power of two)"))
+    });
+    match obstacle {
+        None => run(device, heads, block_size),
+        Some(why) => Err(ExecutorError::Batch(format!(
+            "wgmma prefill attention: {why}"
+        ))),
     }
 }
 

@@ -14,6 +14,8 @@ use super::numbers;
 use crate::engine::args::ExecutorKind;
 use crate::engine::model::{Model, Place};
 use crate::engine::prefill::PrefillChoice;
+#[cfg(feature = "cuda")]
+use crate::engine::trial;
 use crate::failure::Failure;
 
 /// Tokens of a block.
@@ -152,10 +154,16 @@ fn on_gpu(_: &EngineBenchArgs, _: PrefillAttention) -> Result<Subject, Failure> 
 
 #[cfg(feature = "cuda")]
 fn on_gpu(args: &EngineBenchArgs, prefill: PrefillAttention) -> Result<Subject, Failure> {
-    use engine::cuda::{Device as _, block_bytes, gpu::Gpu, nvrtc};
+    use engine::cuda::{Device as _, block_bytes, gpu, nvrtc};
 
-    let gpu = Gpu::open(0, &nvrtc::folder())
-        .map_err(|e| Failure::bad_input(anyhow!("{e}\nhint: `--device cpu` needs no GPU")))?;
+    let no_gpu = |e| Failure::bad_input(anyhow!("{e}\nhint: `--device cpu` needs no GPU"));
+    // A model may take long to read: not for a GPU that is not there.
+    gpu::capability(0).map_err(no_gpu)?;
+    let model = Model::open(&args.model)?;
+    let tokens = u32::try_from(BLOCK).expect("small");
+    // Before this process has a context: a GPU may take one process at a time.
+    let prefill = trial::of_model(prefill, model.config(), tokens);
+    let gpu = gpu::Gpu::open(0, &nvrtc::folder()).map_err(no_gpu)?;
     let device = gpu.name();
     let catalog = crate::run::cost::catalog("")?;
     let spec = catalog
@@ -166,15 +174,13 @@ fn on_gpu(args: &EngineBenchArgs, prefill: PrefillAttention) -> Result<Subject, 
             "`{device}` is in no spec (found: `orrery hardware list`)\nhint: say --bandwidth and --tflops"
         )));
     }
-    let model = Model::open(&args.model)?;
     let (free, _) = gpu.memory().map_err(Failure::bad_input)?;
     let gib = match &args.kv_gib {
         Some(text) => numbers::positive("--kv-gib", text)?,
         None => room(free, model.config()),
     };
-    let tokens = u32::try_from(BLOCK).expect("small");
     let blocks = blocks(gib, Bytes(block_bytes(model.config(), tokens)));
-    let executor = model.on_gpu(gpu, block_size(), Blocks(blocks + 1), prefill)?;
+    let (executor, prefill) = model.on_gpu(gpu, block_size(), Blocks(blocks + 1), &prefill)?;
     #[expect(clippy::cast_precision_loss, reason = "figures of a data sheet")]
     let machine = Machine {
         bytes_per_s: spec.map_or(0.0, |s| 1e9 * s.bandwidth_gb_per_s as f64),
@@ -185,7 +191,7 @@ fn on_gpu(args: &EngineBenchArgs, prefill: PrefillAttention) -> Result<Subject, 
         kv_bytes: 2.0,
     };
     Ok(Subject {
-        prefill: Some(executor.prefill().into()),
+        prefill: Some(prefill),
         executor: Box::new(executor),
         config: model.config().clone(),
         reach: reach(blocks),

@@ -16,7 +16,8 @@ use units::{Blocks, Bytes, Nanos, Tokens};
 use super::args::{CommandsKind, EngineRunArgs, ExecutorKind};
 use super::cores::Cores;
 use super::load::Divisors;
-use super::model::{Model, Place};
+use super::model::{Model, Place, Placed};
+use super::prefill::PrefillChoice;
 use crate::failure::Failure;
 use crate::run::plan::{Plan, number, one, optional};
 use crate::run::settings::Settings;
@@ -28,6 +29,8 @@ const LEAST_BLOCKS: u64 = 8;
 pub struct Real {
     /// What computes.
     pub executor: Box<dyn Executor>,
+    /// Its kernel of prefill attention, where there is a choice.
+    pub prefill_attention: Option<PrefillChoice>,
     /// What policies are told a prefill costs.
     pub prefill: MeasuredPrefill,
     /// Longest context of the model.
@@ -180,7 +183,10 @@ impl Wanted {
             prefill: args.prefill_attention.asked(gpu, "--executor")?,
             ..Place::new(args.executor, self.threads, size)
         };
-        let mut executor = model.executor(place, &pool)?;
+        let Placed {
+            mut executor,
+            prefill: prefill_attention,
+        } = model.placed(place, &pool)?;
         let block_bytes = executor.block_bytes();
         let usable = pool(block_bytes)?;
         engine.usable_blocks = usable;
@@ -208,7 +214,7 @@ impl Wanted {
             link = engine.offload;
         }
         engine.validate().map_err(Failure::bad_input)?;
-        let config = json!({
+        let mut config = json!({
             "kind": "real",
             "processor": processor(),
             "executor": executor.name(),
@@ -236,8 +242,13 @@ impl Wanted {
             "tools": self.tools_config(mode, commands),
             "recording_divided_by": divisors,
         });
+        // Only where there is a choice: other runs keep their names.
+        if let Some(choice) = &prefill_attention {
+            config["prefill_attention"] = json!(choice.kernel);
+        }
         Ok(Real {
             executor,
+            prefill_attention,
             prefill,
             context_length,
             tools,

@@ -12,6 +12,7 @@ pub mod machine;
 pub mod model;
 pub mod prefill;
 pub mod run;
+pub mod trial;
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;

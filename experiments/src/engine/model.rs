@@ -21,6 +21,9 @@ use engine::reference::Candle;
 use units::{BlockSize, Blocks, Bytes};
 
 use super::args::ExecutorKind;
+use super::prefill::PrefillChoice;
+#[cfg(feature = "cuda")]
+use super::trial::{self, Settled};
 use crate::failure::Failure;
 use crate::memory;
 use crate::output::note;
@@ -68,6 +71,32 @@ impl Place {
             cpu,
             size,
             prefill: PrefillAttention::Auto,
+        }
+    }
+}
+
+/// A model on an executor.
+pub struct Placed {
+    /// What computes.
+    pub executor: Box<dyn Executor>,
+    /// Its kernel of prefill attention; only where there is a choice, which is on a GPU.
+    pub prefill: Option<PrefillChoice>,
+}
+
+impl std::fmt::Debug for Placed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Placed")
+            .field("executor", &self.executor.name())
+            .field("prefill", &self.prefill)
+            .finish()
+    }
+}
+
+impl Placed {
+    fn host(executor: Box<dyn Executor>) -> Self {
+        Self {
+            executor,
+            prefill: None,
         }
     }
 }
@@ -139,19 +168,34 @@ impl Model {
     /// Bad input: a model or a pool beyond the machine's memory, before any of it is made; a shape that
     /// the executor does not know; more threads than can be had; what `pool` says.
     pub fn executor(&self, place: Place, pool: Pool<'_>) -> Result<Box<dyn Executor>, Failure> {
+        Ok(self.placed(place, pool)?.executor)
+    }
+
+    /// As [`Model::executor`], with what was chosen on the way.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn placed(&self, place: Place, pool: Pool<'_>) -> Result<Placed, Failure> {
+        let on_host = |place| {
+            self.on_host(place, pool, memory::available())
+                .map(Placed::host)
+        };
         if place.kind != ExecutorKind::Cuda {
-            return self.on_host(place, pool, memory::available());
+            return on_host(place);
         }
+        // Before this process has a context: a GPU may take one process at a time.
+        #[cfg(feature = "cuda")]
+        let settled = trial::of_model(place.prefill, self.config(), block_tokens(place.size)?);
         match open_gpu() {
             #[cfg(feature = "cuda")]
             Ok(gpu) => {
                 let per_block = engine::cuda::block_bytes(self.config(), block_tokens(place.size)?);
-                Ok(Box::new(self.on_gpu(
-                    gpu,
-                    place.size,
-                    pool(Bytes(per_block))?,
-                    place.prefill,
-                )?))
+                let blocks = pool(Bytes(per_block))?;
+                let (executor, prefill) = self.on_gpu(gpu, place.size, blocks, &settled)?;
+                Ok(Placed {
+                    executor: Box::new(executor),
+                    prefill: Some(prefill),
+                })
             }
             #[cfg(not(feature = "cuda"))]
             Ok(never) => match never {},
@@ -163,7 +207,7 @@ impl Model {
                     kind: ExecutorKind::Cpu,
                     ..place
                 };
-                self.on_host(place, pool, memory::available())
+                on_host(place)
             }
         }
     }
@@ -213,7 +257,7 @@ impl Model {
         format!("model `{}` cannot run on this executor", self.name)
     }
 
-    /// On this GPU, which makes random weights itself.
+    /// On this GPU, which makes random weights itself; and what computes prefill attention.
     ///
     /// # Errors
     /// Bad input: a model and a pool beyond the GPU's memory, a shape that the kernels do not know. What
@@ -224,8 +268,8 @@ impl Model {
         gpu: Gpu,
         size: BlockSize,
         blocks: Blocks,
-        prefill: PrefillAttention,
-    ) -> Result<CudaExecutor<Gpu>, Failure> {
+        prefill: &Settled,
+    ) -> Result<(CudaExecutor<Gpu>, PrefillChoice), Failure> {
         use engine::cuda::{Options, block_bytes};
 
         let block_size = block_tokens(size)?;
@@ -234,7 +278,7 @@ impl Model {
             block_size,
             invariant: false,
             graphs: true,
-            prefill,
+            prefill: prefill.asked,
         };
         let (free, _) = gpu.memory().map_err(Failure::bad_input)?;
         let kv = block_bytes(self.config(), block_size).saturating_mul(blocks.get());
@@ -250,8 +294,11 @@ impl Model {
         let executor = made
             .with_context(|| self.cannot())
             .map_err(Failure::bad_input)?;
-        super::prefill::warn_of(executor.prefill());
-        Ok(executor)
+        // Of a kernel asked for by name an executor knows no more than that.
+        let decision = prefill.tried.as_ref().unwrap_or(executor.prefill());
+        super::prefill::warn_of(decision);
+        let choice = decision.into();
+        Ok((executor, choice))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::output;
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PrefillKind {
-    /// `wgmma` where the GPU has it and a trial against `mma` agrees, else `mma`.
+    /// `wgmma` where the GPU has it and a trial against `mma`, in a process of its own, agrees; else `mma`.
     Auto,
     /// The kernel that runs on every GPU.
     Mma,
@@ -59,7 +59,7 @@ impl From<&Decision> for PrefillChoice {
     }
 }
 
-/// Says that a trial found the newer kernel wrong: once in a process, however many executors it makes.
+/// Says that a trial found the newer kernel wrong, or was lost: once in a process, however many executors it makes.
 pub fn warn_of(decision: &Decision) {
     static WARNED: Once = Once::new();
     if decision.disagreed {

@@ -16,6 +16,7 @@ use super::args::EngineRunArgs;
 use super::load::Divisors;
 use super::machine::{Real, Wanted};
 use super::model::Model;
+use super::prefill::PrefillChoice;
 use crate::cli::{Cli, Command, RunArgs};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
@@ -344,7 +345,7 @@ fn one(
     let failed = driven.summary.failed;
     let real_run = RealRun {
         wall_s,
-        values: happened(&driven, &recorder),
+        values: happened(&driven, &recorder, real.prefill_attention.as_ref()),
     };
     let done = keep(
         plan,
@@ -366,7 +367,7 @@ fn one(
 }
 
 /// What a real run has to say beside a simulated one.
-fn happened(driven: &Driven, recorder: &Recorder<'_>) -> Value {
+fn happened(driven: &Driven, recorder: &Recorder<'_>, prefill: Option<&PrefillChoice>) -> Value {
     let failures: Vec<Value> = recorder
         .failures()
         .iter()
@@ -389,6 +390,10 @@ fn happened(driven: &Driven, recorder: &Recorder<'_>) -> Value {
         "executor_s": driven.work.executor.as_secs(),
         "waiting_s": driven.asleep.as_secs(),
     });
+    if let Some(prefill) = prefill {
+        // With its reason, which is no part of the run's name.
+        values["prefill_attention"] = json!(prefill);
+    }
     if let Some(commands) = recorder.commands() {
         values["commands"] = json!(commands.totals());
     }
