@@ -544,3 +544,24 @@ fn the_new_kernel_says_what_it_does_not_take() {
     // Blackwell has other instructions in place of these.
     assert!(new.obstacle(heads(64), Limits::of((10, 0), 148)).is_some());
 }
+
+#[test]
+fn a_trial_by_itself_refuses_what_the_kernels_do_not_take_before_it_touches_the_device() {
+    let mut paper = Paper::default();
+    for (query, kv, says) in [
+        (8, 2, "not of compute capability 9.0"),
+        (8, 0, "8 query heads and 0 KV heads (wanted: "),
+        (0, 2, "0 query heads and 2 KV heads (wanted: "),
+        (9, 2, "9 query heads and 2 KV heads (wanted: "),
+        (34, 2, "34 query heads and 2 KV heads (wanted: "),
+    ] {
+        let heads = engine::cuda::launch::Heads {
+            query,
+            kv,
+            width: 64,
+        };
+        let refused = engine::cuda::try_wgmma(&mut paper, heads, 16).expect_err("refused");
+        assert!(refused.to_string().contains(says), "{refused}");
+    }
+    assert_eq!(paper.next, 0, "nothing was allocated");
+}
