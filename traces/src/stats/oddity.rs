@@ -61,10 +61,10 @@ impl Oddity {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::UnknownWalls(_) => {
-                "no run can replay it: `orrery trace fill` draws tool times and marks them drawn"
+                "no simulation can replay it: `orrery trace fill` draws tool times and marks them drawn"
             }
             Self::UnknownCpus(_) => {
-                "no run can replay it: `orrery trace fill` draws CPU times and marks them drawn"
+                "no simulation can replay it: `orrery trace fill` draws CPU times and marks them drawn"
             }
             Self::InstantTools(_) => "a clock too coarse, or results without calls",
             Self::LongTools(_) => "people who were asked for permission, or a machine asleep",
