@@ -133,9 +133,22 @@ fn on_cuda<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn without_a_gpu_it_says_so_once_and_the_manifest_names_what_computed() {
+    falls_back(&on_cuda("random:tiny", &["--kv-mib", "8"]));
+}
+
+/// As the benchmark calls it.
+#[test]
+fn an_executor_may_be_called_a_device() {
+    let mut args = on_cuda("random:tiny", &["--kv-mib", "8"]);
+    let flag = args.iter_mut().find(|arg| **arg == "--executor");
+    *flag.expect("it is given") = "--device";
+    falls_back(&args);
+}
+
+fn falls_back(args: &[&str]) {
     let at = folder();
     trace(at.path(), "w.jsonl", &[SESSION.to_owned()]);
-    let ran = blind(at.path(), &on_cuda("random:tiny", &["--kv-mib", "8"]));
+    let ran = blind(at.path(), args);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     let warnings: Vec<_> = ran
         .stderr

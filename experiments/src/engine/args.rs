@@ -134,7 +134,7 @@ pub struct EngineRunArgs {
     pub seed: String,
 
     /// What computes.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, visible_alias = "device", default_value = "cpu")]
     pub executor: ExecutorKind,
 
     /// Kernel of prefill attention, where a GPU computes.

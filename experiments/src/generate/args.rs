@@ -77,7 +77,7 @@ pub struct GenerateArgs {
     pub seed: String,
 
     /// What computes.
-    #[arg(long, default_value = "cpu")]
+    #[arg(long, visible_alias = "device", default_value = "cpu")]
     pub executor: ExecutorKind,
 
     /// How `cpu` holds weights: f32 answers as the reference does, bf16 and int8 are faster and may turn

@@ -20,7 +20,12 @@ use crate::run::settings::Settings;
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
     /// What computes steps.
-    #[arg(long, default_value = "cpu", requires = "engine")]
+    #[arg(
+        long,
+        visible_alias = "device",
+        default_value = "cpu",
+        requires = "engine"
+    )]
     pub executor: ExecutorKind,
 
     /// Kernel of prefill attention, where a GPU computes.
