@@ -4,7 +4,7 @@
 //! runs on every GPU and sums in one order; [`PrefillKernel::Wgmma`] uses instructions of compute capability
 //! 9.0 alone. [`decide`] says which one a model on a device gets.
 //! Why: the second one has only run in emulation, so a device has to show once that both agree before it is
-//! used ([`super::trial`]).
+//! used (`trial.rs`).
 //! Limits: heads of 64 and 128 values for `Wgmma`; not where results must be invariant.
 
 use super::{launch::Heads, op::Limits};
