@@ -219,7 +219,7 @@ fn percent(c: &Comparison) -> [f64; 6] {
 }
 
 /// What is aimed for: means within 1 %, and per request no more than is stated of the published simulator of
-/// this run, in tenths of a percent.
+/// this run.
 const AIMS: [f64; 6] = [1.0, 1.0, 1.0, 3.8, 1.6, 0.6];
 const NAMES: [&str; 6] = [
     "mean TTFT",
@@ -230,9 +230,12 @@ const NAMES: [&str; 6] = [
     "latency per request",
 ];
 
+/// The one aim that is missed, by this much: where it is met one day, the test says so.
+const TPOT_PER_REQUEST: (&str, f64) = ("TPOT per request", 1.604);
+
 /// With what that simulator had too: the tokens, as far as prompts share them.
 #[test]
-fn a_saturated_vllm_run_is_met() {
+fn a_saturated_vllm_run_is_met_but_for_tpot_per_request() {
     let (Some(files), Some(mut requests)) = (profile(), requests()) else {
         return;
     };
@@ -245,8 +248,16 @@ fn a_saturated_vllm_run_is_met() {
     assert_eq!(sharing, 62);
     let got = percent(&compare(&setup(files, 2_587), &requests));
     for ((name, got), aim) in NAMES.iter().zip(got).zip(AIMS) {
-        let tenths = (got.abs() * 10.0).round() / 10.0;
-        assert!(tenths <= aim, "{name}: {got:+.3} %, aim {aim}");
+        if *name == TPOT_PER_REQUEST.0 {
+            let is = TPOT_PER_REQUEST.1;
+            assert!(got > aim, "{name}: {got:+.3} % meets {aim}: say so here");
+            assert!(
+                (got - is).abs() < 0.001,
+                "{name}: {got:+.4} % is not {is} %"
+            );
+        } else {
+            assert!(got.abs() <= aim, "{name}: {got:+.3} %, aim {aim}");
+        }
     }
 }
 
