@@ -6,9 +6,10 @@
 //! Sound: the machine's own noise is measured beside it. The cores are the two that are idlest. What others
 //! took of them and what the hypervisor stole (`/proc/stat`) may be 2 % of their time at most, the start
 //! of the processes included, or the attempt does not count. Each process is judged by its mean over five
-//! attempts that do: within 5 % it passes, and if the whole 95 % interval is beyond it fails.
-//! Limits: Linux. Where two cores, `taskset` or a quiet machine are missing, or a mean is beyond the bar and
-//! its interval is not, it says so and passes.
+//! attempts that do, if the 95 % interval of that mean is no wider than half the bar to either side.
+//! Limits: Linux. Where two cores, `taskset` or a quiet machine are missing it says so and passes, and of a
+//! process whose interval is wider it says that it cannot tell: on the virtual machine it was written on always
+//! the shortest one, which varies by 12 % from attempt to attempt, and at times one or two more.
 
 #![allow(
     clippy::disallowed_methods,
@@ -276,8 +277,8 @@ fn real_processes_share_two_cores_as_the_model_says() {
 /// (Student's t with four degrees of freedom, 2.776, over the root of five).
 const HALF_WIDTH: f64 = 1.242;
 
-/// Each process: its mean is within the bar, or the whole interval is beyond it and the model is wrong, or
-/// the machine repeats itself too badly to say.
+/// Each process whose mean the machine repeats to within half the bar: that mean must be within the bar. Of the
+/// others it says that it cannot tell.
 fn judge(counted: &[Vec<f64>]) {
     let n = f64::from(u32::try_from(counted.len()).expect("a few"));
     let mut unclear = Vec::new();
@@ -291,9 +292,10 @@ fn judge(counted: &[Vec<f64>]) {
             100.0 * half
         );
         eprintln!("{told}");
-        assert!(mean.abs() - half <= BAR, "{told}");
-        if mean.abs() > BAR {
+        if half > BAR / 2.0 {
             unclear.push(told);
+        } else {
+            assert!(mean.abs() <= BAR, "{told}");
         }
     }
     if !unclear.is_empty() {
