@@ -145,29 +145,45 @@ pub fn grid(reach: &Reach) -> Vec<Point> {
             });
         }
     }
-    let few_turns = every_other(turns);
     let prefixes = every_other(contexts.clone());
     for &new in &chunks {
         for &prefix in std::iter::once(&0).chain(&prefixes) {
-            let chunk = Point {
+            points.push(Point {
                 prefix: Tokens(prefix),
                 new: Tokens(new),
                 ..Point::default()
-            };
-            points.push(chunk);
-            for &decodes in &few_turns {
-                // One context a mixed batch, by turns: what a context costs the others tell.
-                let at = points.len() % contexts.len();
-                points.push(Point {
-                    decodes,
-                    context: Tokens(contexts[at]),
-                    ..chunk
-                });
+            });
+        }
+    }
+    // One turn is the chunk's.
+    let beside = reach.max_running.min(reach.token_budget).saturating_sub(1);
+    if beside > 0 {
+        for &new in &chunks {
+            for decodes in doubling(1, beside) {
+                let point = mixed_point(reach, new, decodes, points.len());
+                points.extend(point.filter(|point| !points.contains(point)));
             }
         }
     }
     points.retain(|point| point.fits(reach));
     points
+}
+
+/// Turns beside a chunk, which is as much shorter as the budget wants. One context and one prefix a batch, by
+/// turns: what they cost, the other batches tell. `None` if not even short ones fit.
+fn mixed_point(reach: &Reach, new: u64, decodes: u64, at: usize) -> Option<Point> {
+    let new = new.min(reach.token_budget.saturating_sub(decodes));
+    let lengths = doubling(64, reach.context.get());
+    let fitting = |place: usize| {
+        let point = Point {
+            decodes,
+            context: Tokens(lengths[(at + place) % lengths.len()]),
+            prefix: Tokens([0, lengths[place / lengths.len()]][at % 2]),
+            new: Tokens(new),
+        };
+        (new > 0 && point.fits(reach)).then_some(point)
+    };
+    (0..lengths.len() * lengths.len()).find_map(fitting)
 }
 
 /// `first`, twice that, and so on below `last`, then `last`.
@@ -301,6 +317,12 @@ mod tests {
                 "{p:?}"
             );
             assert!(p.blocks(reach.block_size) <= 300, "{p:?}");
+        }
+        // Beside every chunk that leaves room, every number of turns, and a full step beside the most.
+        for decodes in [1, 2, 4, 8, 15] {
+            let beside = points.iter().filter(|p| p.decodes == decodes);
+            let chunks: Vec<u64> = beside.map(|p| p.new.get()).filter(|n| *n > 0).collect();
+            assert_eq!(chunks, [8, 16, 32, 64, 128, 256 - decodes], "{decodes}");
         }
         // The largest of each are in it: what is outside is extrapolated.
         assert!(points.iter().any(|p| p.decodes == 16));

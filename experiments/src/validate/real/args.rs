@@ -222,7 +222,7 @@ pub struct LoadArgs {
     pub workload: Option<String>,
 
     /// Real runs of each policy and load: what differs between them is the machine's own spread.
-    #[arg(long, value_name = "N", default_value = "3", requires = "engine")]
+    #[arg(long, value_name = "N", default_value = "5", requires = "engine")]
     pub repeats: String,
 
     /// Seed of arrivals and of made sessions.

@@ -14,10 +14,11 @@ use engine::measure::{Reach, Timed, grid, measure};
 use engine::tools::{Call, CallId, Ended, Hold, Limits, Mode, Outcome, Settings, ToolPool, Work};
 use serde::{Deserialize, Serialize};
 use sim::calibrate::{MeasuredStep, StepFit, fit_steps};
-use sim::cost::{BatchShape, ClosedForm, Coefficients, Host, InMillis};
+use sim::cost::{BatchShape, ClosedForm, Coefficients, Host, InMillis, StepCost};
 use units::{Blocks, Nanos, SessionId};
 
 use super::bench::Bench;
+use super::refined::{Refined, Residual, residuals};
 use super::varying;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
@@ -41,7 +42,10 @@ pub struct Calibration {
     pub cost_ms: [f64; 7],
     /// Share of a mixture's experts that a token goes through.
     pub active_share: f64,
-    /// Mean absolute error of the cost on batches that it was not fitted to.
+    /// What they miss of the batches, by turns and new tokens.
+    #[serde(default)]
+    pub residuals: Vec<Residual>,
+    /// Mean absolute error of the cost, corrected so, on batches that it was not fitted to.
     pub error_across: Option<f64>,
     /// Batches of the grid.
     pub batches: usize,
@@ -80,24 +84,31 @@ impl Calibration {
     ///
     /// # Errors
     /// Bad input: coefficients that no cost model has.
-    pub fn cost(&self) -> Result<ClosedForm, Failure> {
+    pub fn cost(&self) -> Result<impl StepCost + use<>, Failure> {
         let host = Host {
             per_step: Nanos::new(self.per_step_ns),
             per_running: Nanos::new(self.per_running_ns),
             ..Host::NONE
         };
-        Ok(self.step_cost()?.with_host(host))
+        let step = closed_form(&self.cost_ms, self.active_share)?;
+        let whole = step.clone().with_host(host);
+        Ok(Refined::new(whole, step, &self.residuals))
     }
 
     /// What a step itself takes.
     ///
     /// # Errors
     /// Bad input: coefficients that no cost model has.
-    pub fn step_cost(&self) -> Result<ClosedForm, Failure> {
-        let coefficients = Coefficients::from_ms(&in_millis(&self.cost_ms), self.active_share)
-            .map_err(Failure::bad_input)?;
-        ClosedForm::new(coefficients, Host::NONE).map_err(Failure::bad_input)
+    pub fn step_cost(&self) -> Result<impl StepCost + use<>, Failure> {
+        let step = closed_form(&self.cost_ms, self.active_share)?;
+        Ok(Refined::new(step.clone(), step, &self.residuals))
     }
+}
+
+fn closed_form(cost_ms: &[f64; 7], active_share: f64) -> Result<ClosedForm, Failure> {
+    let coefficients =
+        Coefficients::from_ms(&in_millis(cost_ms), active_share).map_err(Failure::bad_input)?;
+    ClosedForm::new(coefficients, Host::NONE).map_err(Failure::bad_input)
 }
 
 const fn in_millis(&[p0, p1, p2, d0, e, d1, d2]: &[f64; 7]) -> InMillis {
@@ -119,6 +130,10 @@ pub struct Fitted {
     pub timed: Vec<Timed>,
     /// The coefficients and their errors.
     pub fit: StepFit,
+    /// What the closed forms miss.
+    pub residuals: Vec<Residual>,
+    /// Mean absolute error of the forms with that on batches that neither was fitted to.
+    pub error_across: Option<f64>,
 }
 
 /// Times the grid on the engine, every batch once a round; interrupted, what was timed until then.
@@ -160,8 +175,50 @@ pub fn time_steps(
 /// Bad input: a grid too small to fit.
 pub fn fitted(bench: &Bench, timed: Vec<Timed>, folds: usize) -> Result<Fitted, Failure> {
     let steps: Vec<MeasuredStep> = timed.iter().map(measured).collect();
-    let fit = fit_steps(&steps, bench.active_share, folds).map_err(Failure::bad_input)?;
-    Ok(Fitted { timed, fit })
+    let (fit, residuals) = refined(&steps, bench.active_share, folds)?;
+    let error_across = error_across(&steps, bench.active_share, folds)?;
+    Ok(Fitted {
+        timed,
+        fit,
+        residuals,
+        error_across,
+    })
+}
+
+fn refined(
+    steps: &[MeasuredStep],
+    active_share: f64,
+    folds: usize,
+) -> Result<(StepFit, Vec<Residual>), Failure> {
+    let fit = fit_steps(steps, active_share, folds).map_err(Failure::bad_input)?;
+    let form = closed_form(&coefficients(&fit.ms), active_share)?;
+    let missed = residuals(steps, &form);
+    Ok((fit, missed))
+}
+
+/// The mean absolute error over all folds, each predicted from the others. `None` if too few would be left.
+fn error_across(
+    steps: &[MeasuredStep],
+    active_share: f64,
+    folds: usize,
+) -> Result<Option<f64>, Failure> {
+    let mut errors = Vec::new();
+    for fold in 0..folds {
+        let (left, kept): (Vec<_>, Vec<_>) =
+            (0..).zip(steps).partition(|(at, _)| at % folds == fold);
+        let kept: Vec<MeasuredStep> = kept.into_iter().map(|(_, step)| *step).collect();
+        let Ok((fit, missed)) = refined(&kept, active_share, 2) else {
+            return Ok(None);
+        };
+        let form = closed_form(&coefficients(&fit.ms), active_share)?;
+        let cost = Refined::new(form.clone(), form, &missed);
+        let error =
+            |step: &MeasuredStep| (cost.step(&step.shape).as_secs() * 1e3 / step.ms - 1.0).abs();
+        errors.extend(left.into_iter().map(|(_, step)| error(step)));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count of batches")]
+    let n = errors.len() as f64;
+    Ok((n > 0.0).then(|| errors.iter().sum::<f64>() / n))
 }
 
 /// Times the grid on the engine and fits the closed forms, checked across so many folds.
@@ -217,7 +274,8 @@ pub fn measured_between(
     let middle = |a: u64, b: Nanos| u64::midpoint(a, b.as_nanos());
     Calibration {
         cost_ms: coefficients(&steps.fit.ms),
-        error_across: steps.fit.across.all,
+        residuals: steps.residuals.clone(),
+        error_across: steps.error_across,
         step_factors: varying::factors(&steps.timed),
         disturbed: disturbed(&steps.timed, threads),
         tool_start_ns: middle(first.tool_start_ns, starts.computing),
@@ -433,10 +491,8 @@ mod tests {
         };
         let mut shape = BatchShape::default();
         shape.add_decode(Tokens(10));
-        let price = |cost: Result<ClosedForm, Failure>| {
-            sim::cost::StepCost::step(&cost.expect("coefficients"), &shape).as_nanos()
-        };
-        assert_eq!(price(calibration.step_cost()), 2_500_000);
-        assert_eq!(price(calibration.cost()), 2_534_000);
+        let step = calibration.step_cost().expect("coefficients").step(&shape);
+        let whole = calibration.cost().expect("coefficients").step(&shape);
+        assert_eq!((step.as_nanos(), whole.as_nanos()), (2_500_000, 2_534_000));
     }
 }

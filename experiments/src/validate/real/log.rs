@@ -66,6 +66,8 @@ impl Log {
             tools_ns: summary.tool_elapsed.as_nanos(),
             tools_alone_ns: summary.tool_alone.as_nanos(),
             discarded: 0,
+            grid_before_ns: Vec::new(),
+            grid_after_ns: Vec::new(),
         }
     }
 }

@@ -14,8 +14,10 @@ pub mod compare;
 mod files;
 mod load;
 mod log;
+mod refined;
 mod report;
 pub mod result;
+mod runs;
 mod varying;
 pub mod watch;
 pub mod world;
@@ -23,7 +25,7 @@ pub mod write;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::anyhow;
 use scheduler::policy::Policy;
@@ -36,7 +38,7 @@ use units::Nanos;
 use engine::Executor as _;
 
 use crate::cli::Format;
-use crate::engine::machine::{mode_name, pool_mode};
+use crate::engine::machine::mode_name;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{self, note};
@@ -52,10 +54,6 @@ use write::Report;
 
 /// Share of its core that an engine may lose to other programs before a measurement is in doubt.
 const QUIET: f64 = 0.05;
-
-/// Real runs of one kind that may be discarded because other programs took the engine's core: a machine
-/// that is never quiet has to be measured as it is.
-const DISCARDS: u32 = 2;
 
 /// Where a folder keeps the times of the grid's batches.
 const TIMES: &str = "times.json";
@@ -201,7 +199,7 @@ impl Study {
     fn identity(&self, executor: &str) -> serde_json::Value {
         let e = &self.engine;
         json!({
-            "version": 2,
+            "version": 3,
             "executor": executor,
             "weights": e.weights,
             "threads": e.threads.get(),
@@ -304,7 +302,8 @@ impl Study {
         let calibration = Calibration {
             cost_ms: calibration::coefficients(&fitted.fit.ms),
             active_share: bench.active_share,
-            error_across: fitted.fit.across.all,
+            residuals: fitted.residuals,
+            error_across: fitted.error_across,
             batches: fitted.timed.len(),
             step_factors: varying::factors(&fitted.timed),
             tool_start_ns: starts.computing.as_nanos(),
@@ -338,17 +337,6 @@ impl Study {
         } else {
             self.engine.threads.get()
         }
-    }
-
-    /// Times every batch of the grid once more and keeps that.
-    fn measure_between(&self, bench: &mut Bench, interrupt: &Interrupt) -> Result<(), Failure> {
-        let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
-        if interrupt.is_set() {
-            return Err(interrupted());
-        }
-        let before = self.folder.read(TIMES)?.unwrap_or_default();
-        let all = calibration::merged(timed, before);
-        self.folder.write_json(TIMES, &calibration::kept(&all))
     }
 
     /// The calibration with what was measured between the runs.
@@ -450,116 +438,5 @@ impl Study {
 
     fn log(&self, cost: &Arc<dyn StepCost>, interrupt: &Interrupt) -> Log {
         Log::new(self.sessions.len(), Arc::clone(cost), interrupt)
-    }
-
-    /// Repeats outermost: a disturbance of some minutes then does not hit all runs of one policy. Before each
-    /// run the grid's batches are timed once, so that the simulator is told the machine as the runs met it, unless
-    /// its calibration is whole. Interrupted, the runs that are complete.
-    fn real(
-        &self,
-        bench: &mut Bench,
-        twin: &Twin,
-        loads: &[(f64, f64)],
-        interrupt: &Interrupt,
-    ) -> Result<Vec<RunResult>, Failure> {
-        let total = self.load.repeats as usize * loads.len() * self.policies.len();
-        let mut runs: Vec<RunResult> = Vec::new();
-        for repeat in 0..self.load.repeats {
-            for &(load, rate_per_s) in loads {
-                for chosen in &self.policies {
-                    let which = Which {
-                        policy: chosen.name.clone(),
-                        load,
-                        rate_per_s,
-                        world: World::Real,
-                        repeat,
-                    };
-                    let at = runs.len() + 1;
-                    if let Some(kept) = self.folder.read_run(&which, chosen)? {
-                        runs.push(kept);
-                        continue;
-                    }
-                    let run = self.measured_run(bench, twin, chosen, &which, interrupt);
-                    let (result, took) = match run {
-                        Err(failure) if failure.exit == Exit::Interrupted => return Ok(runs),
-                        run => run?,
-                    };
-                    let line = format!(
-                        "run {at} of {total}: {} at load {load}, repeat {repeat}: {:.1} s",
-                        chosen.name,
-                        took.as_secs_f64()
-                    );
-                    note(false, &line);
-                    self.folder.write_run(&result, chosen)?;
-                    runs.push(result);
-                }
-            }
-        }
-        Ok(runs)
-    }
-
-    /// A run and how long it took, after what is measured before it.
-    fn measured_run(
-        &self,
-        bench: &mut Bench,
-        twin: &Twin,
-        chosen: &Chosen,
-        which: &Which,
-        interrupt: &Interrupt,
-    ) -> Result<(RunResult, Duration), Failure> {
-        if !twin.calibration.whole {
-            self.measure_between(bench, interrupt)?;
-        }
-        let began = Instant::now();
-        let result = self.real_quiet(bench, twin, chosen, which, interrupt)?;
-        Ok((result, began.elapsed()))
-    }
-
-    /// A run, again if other programs took the engine's core meanwhile: that is seen from processor time
-    /// alone, whatever the run came to.
-    fn real_quiet(
-        &self,
-        bench: &mut Bench,
-        twin: &Twin,
-        chosen: &Chosen,
-        which: &Which,
-        interrupt: &Interrupt,
-    ) -> Result<RunResult, Failure> {
-        let mut discarded = 0;
-        loop {
-            let offered = load::offered(&self.sessions, which.rate_per_s, self.load.seed)?;
-            let mut log = self.log(&twin.step_cost, interrupt);
-            log.watch(bench.executor.last());
-            let world = world::Real {
-                cost: &twin.setup.cost,
-                policy: built(chosen)?,
-                tools: pool_mode(self.tools)?,
-                offered,
-            };
-            let summary = world.run(bench, &mut log)?;
-            if interrupt.is_set() {
-                return Err(interrupted());
-            }
-            let result = RunResult {
-                discarded,
-                ..log.result(which.clone(), &summary)
-            };
-            let one_thread = self.computing_threads(bench) == 1;
-            let lost = result
-                .on_core()
-                .filter(|_| one_thread)
-                .map(|share| 1.0 - share);
-            let Some(lost) = lost.filter(|lost| *lost > QUIET && discarded < DISCARDS) else {
-                return Ok(result);
-            };
-            discarded += 1;
-            let line = format!(
-                "discarded: other programs took {:.0} % of the engine's core during {} at load {}; again",
-                100.0 * lost,
-                which.policy,
-                which.load
-            );
-            note(false, &line);
-        }
     }
 }

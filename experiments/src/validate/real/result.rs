@@ -60,6 +60,12 @@ pub struct RunResult {
     /// Runs before this one that were discarded because other programs took the engine's core.
     #[serde(default)]
     pub discarded: u32,
+    /// Of a real run: time of each of the grid's batches, timed once right before it; empty if they were not.
+    #[serde(default)]
+    pub grid_before_ns: Vec<u64>,
+    /// The same right after it.
+    #[serde(default)]
+    pub grid_after_ns: Vec<u64>,
 }
 
 impl RunResult {
@@ -199,6 +205,8 @@ pub(super) mod tests {
             tools_ns: 0,
             tools_alone_ns: 0,
             discarded: 0,
+            grid_before_ns: Vec::new(),
+            grid_after_ns: Vec::new(),
         }
     }
 
