@@ -312,6 +312,48 @@ fn output_beyond_the_cap_is_counted_and_thrown_away() {
     );
 }
 
+/// `dd` without limits writes its 3 MiB and takes its 256 MiB of memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_and_memory_of_a_command_have_limits() {
+    let large = ["dd", "if=/dev/zero", "of=large", "bs=1M", "count=3"];
+    let greedy = ["dd", "if=/dev/zero", "of=/dev/null", "bs=256M", "count=1"];
+    let of = |limits: &[&str]| {
+        let at = folder();
+        let sessions = [task("large", &[&large]), task("greedy", &[&greedy])];
+        let more = [&["--commands", "run", "--no-ideals"], limits].concat();
+        let ran = engine(at.path(), &sessions, &more);
+        let totals = totals(at.path());
+        let ends = [&totals["run"], &totals["non_zero_exits"], &totals["failed"]];
+        let ends = ends.map(|n| n.as_u64().expect("a count"));
+        (ran.code, ends, ran.stderr)
+    };
+    let (code, ends, told) = of(&[]);
+    assert_eq!((code, ends), (Some(0), [2, 0, 0]), "{told}");
+    // The kernel's signal for too large a file, 25, ends the session; `dd` itself says that it has no memory.
+    let (code, ends, told) = of(&["--tool-file-mib", "2", "--tool-memory-mib", "128"]);
+    assert_eq!((code, ends), (Some(1), [2, 1, 1]), "{told}");
+    says(&told, &["signal 25 killed it"]);
+}
+
+/// One worker: of two commands that come together, one waits for the other, and that is its queue.
+#[cfg(target_os = "linux")]
+#[test]
+fn commands_queue_for_workers() {
+    let queued = |mode: &str| {
+        let at = folder();
+        let sessions = ["a", "b"].map(|id| task(id, &[&["sleep", "0.5"]]));
+        let more = ["--commands", "run", "--no-ideals", "--set", mode];
+        let ran = engine(at.path(), &sessions, &more);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        totals(at.path())["queue_s"].as_f64().expect("seconds")
+    };
+    // They arrive 50 ms apart; a busy machine may delay the second one, but hardly by half its sleep.
+    let (fifo, shared) = (queued("tools.mode=fifo"), queued("tools.mode=shared"));
+    assert!(fifo >= 0.2, "{fifo}");
+    assert!(shared < fifo, "{shared} {fifo}");
+}
+
 /// Nothing of a trace is executed unasked, and `burn` never is.
 #[cfg(target_os = "linux")]
 #[test]
@@ -362,6 +404,16 @@ fn commands_run_only_when_told_to() {
             "--tool-output-cap",
             "-1",
             "`--tool-output-cap` is `-1` (wanted: bytes, 0 to 1073741824)",
+        ),
+        (
+            "--tool-memory-mib",
+            "63",
+            "`--tool-memory-mib` is `63` (wanted: MiB, 64 to 16777216)",
+        ),
+        (
+            "--tool-file-mib",
+            "0",
+            "`--tool-file-mib` is `0` (wanted: MiB, 1 to 16777216)",
         ),
         (
             "--sandboxes",

@@ -317,6 +317,47 @@ fn ctrl_c_leaves_neither_files_nor_tools() {
     leaves_nothing("-INT", 1);
 }
 
+/// Real runs take real time: those that are complete are printed, and stay.
+#[test]
+fn ctrl_c_shows_the_runs_that_are_complete() {
+    let at = folder();
+    trace(at.path(), "w.jsonl", &[session("a", 5.0)]);
+    let more = [
+        "--policy",
+        "fcfs,mars",
+        "--sessions",
+        "1",
+        "--no-ideals",
+        "--format",
+        "json",
+    ];
+    let child = orrery(at.path(), &args(&more))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // A run appears complete or not at all; the next one waits for its tool.
+    let out = at.path().join("out");
+    let complete = || out.exists() && names(&out).iter().any(|name| !name.starts_with('.'));
+    let began = Instant::now();
+    while !complete() {
+        assert!(began.elapsed() < Duration::from_mins(1), "no run ever ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    send("-INT", child.id());
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("interrupted: 1 of 2 runs are complete"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(names(&out).len(), 1);
+    let runs = ran.runs();
+    assert_eq!(runs.len(), 1, "{}", ran.stdout);
+    assert_eq!((&runs[0]["policy"], &runs[0]["completed"]), (&"fcfs".into(), &1.into()));
+}
+
 /// As job schedulers and containers end a program.
 #[test]
 fn sigterm_leaves_neither_files_nor_tools() {

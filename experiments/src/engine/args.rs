@@ -252,6 +252,14 @@ pub struct ToolArgs {
     )]
     pub tool_output_cap: String,
 
+    /// Largest file that a command may write, MiB; writing beyond it kills the command. [default: no limit]
+    #[arg(long, value_name = "MIB", allow_hyphen_values = true)]
+    pub tool_file_mib: Option<String>,
+
+    /// Address space of each process of a command, MiB, at least 64. [default: no limit]
+    #[arg(long, value_name = "MIB", allow_hyphen_values = true)]
+    pub tool_memory_mib: Option<String>,
+
     /// Folder in which sessions get their folders. [default: the system's temporary one]
     #[arg(long, value_name = "DIR")]
     pub sandboxes: Option<PathBuf>,

@@ -59,10 +59,39 @@ pub struct Wanted {
     cores: Cores,
     threads: NonZeroUsize,
     kv_bytes: u64,
-    timeout: Option<Nanos>,
-    output_bytes: usize,
+    limits: tools::Limits,
     sandboxes: Option<PathBuf>,
     commands: Option<Commands>,
+}
+
+/// What one tool call may use.
+fn limits(args: &EngineRunArgs) -> Result<tools::Limits, Failure> {
+    let timeout = args.tool_timeout.as_deref();
+    let timeout = optional("--tool-timeout", timeout, "seconds above 0", |t| {
+        let span = number(t).and_then(|s| Nanos::from_secs(s).ok())?;
+        (span > Nanos::ZERO).then_some(span)
+    })?;
+    let tools = &args.tools;
+    let cap = &tools.tool_output_cap;
+    let output_bytes = one("--tool-output-cap", cap, "bytes, 0 to 1073741824", |t| {
+        t.parse::<usize>().ok().filter(|n| *n <= 1 << 30)
+    })?;
+    let mib = |least: u64| {
+        move |t: &str| {
+            let mib = t.parse::<u64>().ok();
+            mib.filter(|n| (least..=1 << 24).contains(n))
+                .map(|mib| mib << 20)
+        }
+    };
+    let file = tools.tool_file_mib.as_deref();
+    let memory = tools.tool_memory_mib.as_deref();
+    Ok(tools::Limits {
+        timeout,
+        output_bytes,
+        file_bytes: optional("--tool-file-mib", file, "MiB, 1 to 16777216", mib(1))?,
+        // Less than the starting program itself maps.
+        memory_bytes: optional("--tool-memory-mib", memory, "MiB, 64 to 16777216", mib(64))?,
+    })
 }
 
 impl Wanted {
@@ -77,19 +106,6 @@ impl Wanted {
         })?;
         let mib = one("--kv-mib", &args.kv_mib, "MiB, 1 to 16777216", |t| {
             t.parse::<u64>().ok().filter(|n| (1..=1 << 24).contains(n))
-        })?;
-        let timeout = optional(
-            "--tool-timeout",
-            args.tool_timeout.as_deref(),
-            "seconds above 0",
-            |t| {
-                let span = number(t).and_then(|s| Nanos::from_secs(s).ok())?;
-                (span > Nanos::ZERO).then_some(span)
-            },
-        )?;
-        let cap = &args.tools.tool_output_cap;
-        let output_bytes = one("--tool-output-cap", cap, "bytes, 0 to 1073741824", |t| {
-            t.parse::<usize>().ok().filter(|n| *n <= 1 << 30)
         })?;
         if let Some(folder) = &args.tools.sandboxes {
             std::fs::create_dir_all(folder)
@@ -106,8 +122,7 @@ impl Wanted {
             cores,
             threads: threads.unwrap_or(own),
             kv_bytes: mib << 20,
-            timeout,
-            output_bytes,
+            limits: limits(args)?,
             sandboxes: args.tools.sandboxes.clone(),
             commands: args.tools.commands.map(|kind| match kind {
                 CommandsKind::Run => Commands::Run,
@@ -263,14 +278,16 @@ impl Wanted {
         let mut config = json!({
             "mode": mode_name(mode),
             "cores": self.cores.tools,
-            "timeout_s": self.timeout.map(Nanos::as_secs),
+            "timeout_s": self.limits.timeout.map(Nanos::as_secs),
         });
         if let Some(commands) = commands {
             config["commands"] = json!(match commands {
                 Commands::Run => "run",
                 Commands::Burn => "burn",
             });
-            config["output_cap_bytes"] = json!(self.output_bytes);
+            config["output_cap_bytes"] = json!(self.limits.output_bytes);
+            config["file_limit_bytes"] = json!(self.limits.file_bytes);
+            config["memory_limit_bytes"] = json!(self.limits.memory_bytes);
         }
         config
     }
@@ -279,11 +296,7 @@ impl Wanted {
         Ok(tools::Settings {
             mode: pool_mode(mode)?,
             cores: self.cores.tools.clone(),
-            limits: tools::Limits {
-                timeout: self.timeout,
-                output_bytes: self.output_bytes,
-                ..tools::Limits::default()
-            },
+            limits: self.limits,
             runner: std::env::current_exe().map_err(Failure::bad_input)?,
             sandboxes: self.sandboxes.clone(),
         })

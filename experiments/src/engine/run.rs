@@ -51,6 +51,12 @@ pub fn command(args: &EngineRunArgs, interrupt: &Interrupt) -> Result<(), Failur
     let mut real = wanted.make(args, &model, &settings, divisors, &mut plan)?;
     plan.real = Some(Arc::new(real.config.clone()));
     let results = all(&plan, &mut real, !args.besides.no_ideals, interrupt)?;
+    if interrupt.is_set() {
+        // What is complete took its real time: it is shown as it would have been.
+        let stopped = interrupted(&plan, results.len(), cases(&plan).len());
+        show(&plan, &results)?;
+        return Err(stopped);
+    }
     finish(&plan, results)
 }
 
@@ -145,7 +151,7 @@ fn check_contexts(plan: &Plan, model: &Model) -> Result<(), Failure> {
     )))
 }
 
-/// All cases, one after the other. One that fails stops no other.
+/// All cases, one after the other. One that fails stops no other. Interrupted, those that had ended.
 fn all(
     plan: &Plan,
     real: &mut Real,
@@ -164,7 +170,7 @@ fn all(
     for &index in distinct.iter().filter(|_| with_ideals) {
         ideals[index as usize] = ideal(plan, real, index, interrupt)?;
         if interrupt.is_set() {
-            return Err(interrupted(plan, 0, cases.len()));
+            return Ok(Vec::new());
         }
         progress.share().completed(1);
     }
@@ -175,7 +181,7 @@ fn all(
             one(plan, *case, order, &ideals, real, &progress, interrupt)
         });
         if interrupt.is_set() {
-            return Err(interrupted(plan, results.len(), cases.len()));
+            break;
         }
         results.push(done);
     }
@@ -400,18 +406,26 @@ fn happened(driven: &Driven, recorder: &Recorder<'_>, prefill: Option<&PrefillCh
     values
 }
 
+/// Prints what is done.
+fn show(plan: &Plan, results: &[Result<Done, Failure>]) -> Result<(), Failure> {
+    let done: Vec<&Done> = results.iter().flatten().collect();
+    if done.is_empty() {
+        return Ok(());
+    }
+    let reports: Vec<RunReport> = done.iter().map(|d| d.report.clone()).collect();
+    let text = report::print(&reports, plan.format, plan.tolerance);
+    data(&text.map_err(Failure::bad_input)?)?;
+    for directory in done.iter().filter_map(|d| d.directory.as_ref()) {
+        note(plan.quiet, &format!("wrote {}", directory.display()));
+    }
+    Ok(())
+}
+
 /// Prints what is done and says how it went.
 fn finish(plan: &Plan, results: Vec<Result<Done, Failure>>) -> Result<(), Failure> {
+    show(plan, &results)?;
     let (done, mut failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     let done: Vec<Done> = done.into_iter().filter_map(Result::ok).collect();
-    if !done.is_empty() {
-        let reports: Vec<RunReport> = done.iter().map(|d| d.report.clone()).collect();
-        let text = report::print(&reports, plan.format, plan.tolerance);
-        data(&text.map_err(Failure::bad_input)?)?;
-        for directory in done.iter().filter_map(|d| d.directory.as_ref()) {
-            note(plan.quiet, &format!("wrote {}", directory.display()));
-        }
-    }
     let lost: u64 = done.iter().map(|d| d.failed_sessions).sum();
     if lost > 0 && failed.is_empty() {
         failed.push(Err(Failure {
