@@ -341,7 +341,10 @@ fn ctrl_c_shows_the_runs_that_are_complete() {
     let complete = || out.exists() && names(&out).iter().any(|name| !name.starts_with('.'));
     let began = Instant::now();
     while !complete() {
-        assert!(began.elapsed() < Duration::from_mins(1), "no run ever ended");
+        assert!(
+            began.elapsed() < Duration::from_mins(1),
+            "no run ever ended"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     send("-INT", child.id());
@@ -355,7 +358,10 @@ fn ctrl_c_shows_the_runs_that_are_complete() {
     assert_eq!(names(&out).len(), 1);
     let runs = ran.runs();
     assert_eq!(runs.len(), 1, "{}", ran.stdout);
-    assert_eq!((&runs[0]["policy"], &runs[0]["completed"]), (&"fcfs".into(), &1.into()));
+    assert_eq!(
+        (&runs[0]["policy"], &runs[0]["completed"]),
+        (&"fcfs".into(), &1.into())
+    );
 }
 
 /// As job schedulers and containers end a program.

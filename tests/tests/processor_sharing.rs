@@ -269,7 +269,10 @@ fn held_against_the_model(plan: &Plan) {
     };
     if taken > NOISE {
         let taken = 100.0 * taken;
-        return skip(plan, &format!("{taken:.0} % of the two idlest cores are taken"));
+        return skip(
+            plan,
+            &format!("{taken:.0} % of the two idlest cores are taken"),
+        );
     }
     let trial = 1_u64 << 26;
     let clock = Instant::now();

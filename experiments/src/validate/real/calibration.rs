@@ -95,6 +95,14 @@ impl Calibration {
         Ok(Refined::new(whole, step, &self.residuals))
     }
 
+    /// What steps vary by where the machine is so much slower than it was in the middle.
+    pub(super) fn factors(&self, slower: f64) -> Vec<f64> {
+        match &self.step_factors[..] {
+            [] => vec![slower],
+            factors => factors.iter().map(|factor| factor * slower).collect(),
+        }
+    }
+
     /// What a step itself takes.
     ///
     /// # Errors
@@ -238,6 +246,14 @@ pub fn steps(bench: &mut Bench, folds: usize, interrupt: &Interrupt) -> Result<F
 pub struct KeptTimes {
     times_ns: Vec<u64>,
     cpu_ns: Vec<u64>,
+}
+
+impl KeptTimes {
+    /// The middle time, as [`Timed::median`].
+    pub fn median_ns(&self) -> u64 {
+        let at = self.times_ns.len().saturating_sub(1) / 2;
+        self.times_ns.get(at).copied().unwrap_or_default()
+    }
 }
 
 /// What a folder keeps of a timed grid.

@@ -65,7 +65,7 @@ pub struct Comparison {
     pub rankings: Vec<Ranking>,
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
     #[expect(clippy::cast_precision_loss, reason = "a count of repeats or pairs")]
     let n = values.len() as f64;
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / n)

@@ -45,11 +45,12 @@ use crate::output::{self, note};
 use crate::run::policies::{self, Chosen, Row};
 use args::{BenchArgs, Engine, Load, LoadArgs};
 use bench::Bench;
-use calibration::{Calibration, interrupted};
+use calibration::{Calibration, KeptTimes, interrupted};
 use files::Folder;
 use load::Alone;
 use log::Log;
 use result::{RunResult, Which, World};
+use runs::Speeds;
 use write::Report;
 
 /// Share of its core that an engine may lose to other programs before a measurement is in doubt.
@@ -244,7 +245,7 @@ impl Study {
             .iter()
             .map(|&x| (x, load::three_digits(x * unit)))
             .collect();
-        let simulated = self.simulated(&twin, &loads, 1, interrupt)?;
+        let simulated = self.simulated(&twin, &loads, 1, &Speeds::default(), interrupt)?;
         let expected: f64 = simulated
             .iter()
             .map(|r| Nanos::new(r.makespan_ns).as_secs())
@@ -262,7 +263,10 @@ impl Study {
         }
         let calibration = self.whole_calibration(&mut bench, first, interrupt)?;
         let twin = self.twin(&bench, calibration)?;
-        runs.extend(self.simulated(&twin, &loads, SIMULATIONS, interrupt)?);
+        let kept: Vec<KeptTimes> = self.folder.read(TIMES)?.unwrap_or_default();
+        let middle: Vec<u64> = kept.iter().map(KeptTimes::median_ns).collect();
+        let speeds = Speeds::new(&runs, &middle);
+        runs.extend(self.simulated(&twin, &loads, SIMULATIONS, &speeds, interrupt)?);
         Ok(self.report(&bench, &twin, &runs, &loads))
     }
 
@@ -384,12 +388,14 @@ impl Study {
         })
     }
 
-    /// So many of each policy and load: the same load, and step times that vary as measured.
+    /// So many of each policy and load: the same load, and step times that vary as measured, at the speeds that
+    /// the machine had around the real runs.
     fn simulated(
         &self,
         twin: &Twin,
         loads: &[(f64, f64)],
         of_each: u32,
+        speeds: &Speeds,
         interrupt: &Interrupt,
     ) -> Result<Vec<RunResult>, Failure> {
         let mut runs = Vec::new();
@@ -403,7 +409,8 @@ impl Study {
                         world: World::Simulated,
                         repeat,
                     };
-                    let result = self.simulated_once(twin, chosen, which, interrupt)?;
+                    let slower = speeds.of(&which);
+                    let result = self.simulated_once(twin, chosen, which, slower, interrupt)?;
                     self.folder.write_run(&result, chosen)?;
                     runs.push(result);
                 }
@@ -417,11 +424,12 @@ impl Study {
         twin: &Twin,
         chosen: &Chosen,
         which: Which,
+        slower: f64,
         interrupt: &Interrupt,
     ) -> Result<RunResult, Failure> {
         let offered = load::offered(&twin.sessions, which.rate_per_s, self.load.seed)?;
         let mut log = self.log(&twin.step_cost, interrupt);
-        let factors = twin.calibration.step_factors.clone();
+        let factors = twin.calibration.factors(slower);
         let cost = Arc::clone(&twin.setup.cost);
         let seed = u64::from(which.repeat);
         let mut setup = twin.setup.clone();

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::bench::Bench;
 use super::calibration::{self, interrupted};
+use super::compare::mean;
 use super::result::{RunResult, Which, World};
 use super::{QUIET, Study, TIMES, Twin, built, load, world};
 use crate::engine::machine::pool_mode;
@@ -21,6 +22,9 @@ use crate::run::policies::Chosen;
 /// Real runs of one kind that may be discarded because other programs took the engine's core: a machine
 /// that is never quiet has to be measured as it is.
 const DISCARDS: u32 = 2;
+
+/// Rounds of the grid between two runs.
+const BETWEEN: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
 
 impl Study {
     /// Repeats outermost: a disturbance of some minutes then does not hit all runs of one policy. Each repeat
@@ -106,9 +110,9 @@ impl Study {
         }
     }
 
-    /// Times every batch of the grid once and keeps that: the times in the grid's order.
+    /// Times every batch of the grid and keeps that: the middle time of each.
     fn time_grid(&self, bench: &mut Bench, interrupt: &Interrupt) -> Result<Vec<u64>, Failure> {
-        let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
+        let timed = calibration::time_steps(bench, BETWEEN, interrupt)?;
         if interrupt.is_set() {
             return Err(interrupted());
         }
@@ -172,4 +176,80 @@ impl Study {
 fn turned(policies: &[Chosen], repeat: u32) -> impl Iterator<Item = &Chosen> {
     let first = repeat as usize % policies.len().max(1);
     policies[first..].iter().chain(&policies[..first])
+}
+
+/// How much slower than in the middle the machine was around each real run.
+#[derive(Debug, Default)]
+pub(super) struct Speeds(Vec<(Which, f64)>);
+
+impl Speeds {
+    /// From the grid's times before and after each run, over the middle ones. A run without such times says
+    /// nothing.
+    pub(super) fn new(runs: &[RunResult], medians: &[u64]) -> Self {
+        let around = |run: &RunResult| {
+            let both = [&run.grid_before_ns, &run.grid_after_ns];
+            let known = both
+                .into_iter()
+                .filter(|times| times.len() == medians.len());
+            let ratios: Vec<f64> = known.filter_map(|times| over(times, medians)).collect();
+            let slower = mean(&ratios)?;
+            Some((run.which.clone(), slower))
+        };
+        Self(runs.iter().filter_map(around).collect())
+    }
+
+    /// Of a simulated run: the real runs of its policy and load have their turns, by their repeats. 1 without
+    /// any.
+    pub(super) fn of(&self, which: &Which) -> f64 {
+        let same = |real: &&(Which, f64)| {
+            #[expect(clippy::float_cmp, reason = "a load is copied, never computed")]
+            let load = real.0.load == which.load;
+            load && real.0.policy == which.policy
+        };
+        let count = self.0.iter().filter(same).count();
+        let turn = (which.repeat as usize).checked_rem(count).unwrap_or(0);
+        self.0
+            .iter()
+            .filter(same)
+            .nth(turn)
+            .map_or(1.0, |real| real.1)
+    }
+}
+
+/// The mean ratio of the times to the middle ones.
+fn over(times: &[u64], medians: &[u64]) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "times of steps")]
+    let ratio = |(&time, &median): (&u64, &u64)| time as f64 / median as f64;
+    let ratios: Vec<f64> = times.iter().zip(medians).map(ratio).collect();
+    mean(&ratios).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::result::tests::run;
+    use super::*;
+
+    #[test]
+    fn a_simulation_has_the_speed_around_the_real_runs_by_turns() {
+        let real = |policy, repeat, before: &[u64], after: &[u64]| RunResult {
+            grid_before_ns: before.to_vec(),
+            grid_after_ns: after.to_vec(),
+            ..run(policy, World::Real, repeat, &[1.0])
+        };
+        let runs = [
+            real("fcfs", 0, &[100, 400], &[110, 440]),
+            real("mars", 0, &[200, 800], &[]),
+            real("fcfs", 1, &[90, 360], &[90, 360]),
+            // Cut short: nothing is known.
+            real("fcfs", 2, &[90], &[]),
+        ];
+        let speeds = Speeds::new(&runs, &[100, 400]);
+        let of = |policy, repeat| speeds.of(&run(policy, World::Simulated, repeat, &[1.0]).which);
+        let close = |got: f64, wanted: f64| assert!((got - wanted).abs() < 1e-12, "{got}");
+        for (repeat, wanted) in [(0, 1.05), (1, 0.9), (2, 1.05), (19, 0.9)] {
+            close(of("fcfs", repeat), wanted);
+        }
+        close(of("mars", 7), 2.0);
+        close(of("other", 0), 1.0);
+    }
 }

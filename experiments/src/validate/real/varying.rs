@@ -5,7 +5,8 @@
 //! Why: in overload a few milliseconds decide who is evicted, and both worlds take another course from run
 //! to run. One simulated run is one course of many; the mean over several stands for them, as the mean over
 //! real repeats does.
-//! Limits: steps vary independently. A machine that is slower for a minute is not modelled.
+//! Limits: steps vary independently. A machine that is slower for a minute is seen only from outside a run
+//! (`runs::Speeds`).
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
