@@ -18,6 +18,7 @@ use sim::cost::{BatchShape, ClosedForm, Coefficients, Host, InMillis, StepCost};
 use units::{Blocks, Nanos, SessionId};
 
 use super::bench::Bench;
+use super::churn::Churn;
 use super::refined::{Refined, Residual, residuals};
 use super::varying;
 use crate::failure::{Exit, Failure};
@@ -175,6 +176,23 @@ pub fn time_steps(
             exit: Exit::Partial,
             error,
         })
+}
+
+/// The same while tools come and go on their cores. Where they share the engine's, without them: they would take
+/// its time, which the simulator knows of.
+///
+/// # Errors
+/// As [`time_steps`], or tools that cannot be run.
+pub fn time_beside_tools(
+    bench: &mut Bench,
+    rounds: NonZeroU32,
+    interrupt: &Interrupt,
+) -> Result<Vec<Timed>, Failure> {
+    let cores = &bench.engine.cores;
+    let _tools = (!cores.overlap())
+        .then(|| Churn::on(&cores.tools))
+        .transpose()?;
+    time_steps(bench, rounds, interrupt)
 }
 
 /// Fits the closed forms to a timed grid, checked across so many folds.

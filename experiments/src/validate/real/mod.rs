@@ -10,6 +10,7 @@
 pub mod args;
 pub mod bench;
 pub mod calibration;
+mod churn;
 pub mod compare;
 mod files;
 mod load;
@@ -200,7 +201,7 @@ impl Study {
     fn identity(&self, executor: &str) -> serde_json::Value {
         let e = &self.engine;
         json!({
-            "version": 3,
+            "version": 5,
             "executor": executor,
             "weights": e.weights,
             "threads": e.threads.get(),
@@ -294,7 +295,7 @@ impl Study {
             return Ok(taken);
         }
         let starts = calibration::tool_starts(&self.engine.cores.tools)?;
-        let timed = calibration::time_steps(bench, self.engine.rounds, interrupt)?;
+        let timed = calibration::time_beside_tools(bench, self.engine.rounds, interrupt)?;
         self.folder
             .write("steps.csv", &calibration::step_log(&timed))?;
         if interrupt.is_set() {
@@ -353,7 +354,7 @@ impl Study {
         if first.whole {
             return Ok(first);
         }
-        let timed = calibration::time_steps(bench, NonZeroU32::MIN, interrupt)?;
+        let timed = calibration::time_beside_tools(bench, NonZeroU32::MIN, interrupt)?;
         if interrupt.is_set() {
             return Err(interrupted());
         }

@@ -20,19 +20,10 @@ use units::Nanos;
 pub struct Residual {
     /// Turns that decode.
     pub decodes: u64,
-    /// New tokens of prefill, to the nearest power of two; 0 without prefill.
+    /// New tokens of prefill; 0 without prefill.
     pub new: u64,
     /// Measured time over the closed form's, the geometric mean over the contexts that were measured.
     pub factor: f64,
-}
-
-/// New tokens to the nearest power of two: a chunk that fills a step beside a few turns is a few
-/// tokens shorter than one alone.
-fn column(new: u64) -> u64 {
-    match new {
-        0 => 0,
-        new => 1 << log2(new).round() as u32,
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "tokens and turns of one step")]
@@ -44,7 +35,7 @@ fn log2(count: u64) -> f64 {
 pub(super) fn residuals(steps: &[MeasuredStep], cost: &ClosedForm) -> Vec<Residual> {
     let mut logs: BTreeMap<(u64, u64), Vec<f64>> = BTreeMap::new();
     for step in steps {
-        let at = (column(step.shape.prefill_tokens), step.shape.decodes);
+        let at = (step.shape.prefill_tokens, step.shape.decodes);
         let price = cost.step(&step.shape).as_secs() * 1e3;
         logs.entry(at).or_default().push((step.ms / price).ln());
     }
@@ -79,25 +70,30 @@ fn on_line(line: &Line, x: f64) -> Option<f64> {
 struct Surface {
     /// Of batches that only decode, over log2(1 + turns).
     decode: Line,
-    /// Of the others: by log2 of the new tokens, over log2(1 + turns).
+    /// Of the others: by log2(1 + turns), over log2 of the new tokens.
     prefill: Vec<(f64, Line)>,
 }
 
 impl Surface {
     fn new(residuals: &[Residual]) -> Self {
-        let mut lines: BTreeMap<u64, BTreeMap<u64, f64>> = BTreeMap::new();
+        let mut decode = BTreeMap::new();
+        let mut prefill: BTreeMap<u64, BTreeMap<u64, f64>> = BTreeMap::new();
         for r in residuals {
-            lines.entry(r.new).or_default().insert(r.decodes, r.factor);
+            let (line, place) = match r.new {
+                0 => (&mut decode, 1 + r.decodes),
+                new => (prefill.entry(r.decodes).or_default(), new),
+            };
+            line.insert(place, r.factor);
         }
         let line = |factors: BTreeMap<u64, f64>| -> Line {
             let places = factors.into_iter();
-            places.map(|(b, factor)| (log2(1 + b), factor)).collect()
+            places.map(|(at, factor)| (log2(at), factor)).collect()
         };
         Self {
-            decode: lines.remove(&0).map(line).unwrap_or_default(),
-            prefill: lines
+            decode: line(decode),
+            prefill: prefill
                 .into_iter()
-                .map(|(new, factors)| (log2(new), line(factors)))
+                .map(|(decodes, factors)| (log2(1 + decodes), line(factors)))
                 .collect(),
         }
     }
@@ -108,16 +104,16 @@ impl Surface {
             return on_line(&self.decode, turns).unwrap_or(1.0);
         }
         let new = log2(shape.prefill_tokens);
-        let after = self.prefill.partition_point(|(at, _)| *at < new);
+        let after = self.prefill.partition_point(|(at, _)| *at < turns);
         let around = [after.checked_sub(1), Some(after)];
         let known = around
             .into_iter()
             .flatten()
             .filter_map(|place| self.prefill.get(place));
         let line: Line = known
-            .filter_map(|(at, line)| Some((*at, on_line(line, turns)?)))
+            .filter_map(|(at, line)| Some((*at, on_line(line, new)?)))
             .collect();
-        on_line(&line, new).unwrap_or(1.0)
+        on_line(&line, turns).unwrap_or(1.0)
     }
 }
 
@@ -220,24 +216,29 @@ mod tests {
             measured(1, 0, 4.0),
             measured(3, 0, 4.0),
             measured(3, 16, 24.0),
-            measured(3, 15, 19.0 / 1.2),
-            measured(0, 64, 130.0),
+            measured(3, 16, 20.0 / 1.2),
+            measured(3, 64, 136.0),
+            measured(0, 16, 17.0 * 3.0),
         ];
         let form = flat(Host::NONE);
         let found = residuals(&steps, &form);
         let places: Vec<(u64, u64)> = found.iter().map(|r| (r.decodes, r.new)).collect();
-        assert_eq!(places, [(1, 0), (3, 0), (3, 16), (0, 64)]);
+        assert_eq!(places, [(1, 0), (3, 0), (0, 16), (3, 16), (3, 64)]);
         let cost = Refined::new(form.clone(), form, &found);
         close(millis(&cost, 1, 0), 4.0);
         close(millis(&cost, 3, 0), 4.0);
+        close(millis(&cost, 3, 64), 136.0);
         // log2(1 + turns) of 2 is 1.585 on the way from 1 to 2.
         close(millis(&cost, 2, 0), 3.0 * (2.0 - (3.0_f64.log2() - 1.0)));
         // Beyond the last and before the first the nearest factor holds.
         close(millis(&cost, 7, 0), 8.0);
         close(millis(&cost, 9, 3), 13.0);
-        close(millis(&cost, 0, 128), 258.0);
+        close(millis(&cost, 9, 128), 276.0);
         // Half way between 16 and 64 in logarithms: half way between 1 and 2.
-        close(millis(&cost, 1, 32), 34.0 * 1.5);
+        close(millis(&cost, 3, 32), 36.0 * 1.5);
+        // One turn is half way between none and three: at 16 tokens between 3 and 1, at 32 between 3 and 1.5.
+        close(millis(&cost, 1, 16), 18.0 * 2.0);
+        close(millis(&cost, 1, 32), 34.0 * 2.25);
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Study {
 
     /// Times every batch of the grid and keeps that: the middle time of each.
     fn time_grid(&self, bench: &mut Bench, interrupt: &Interrupt) -> Result<Vec<u64>, Failure> {
-        let timed = calibration::time_steps(bench, BETWEEN, interrupt)?;
+        let timed = calibration::time_beside_tools(bench, BETWEEN, interrupt)?;
         if interrupt.is_set() {
             return Err(interrupted());
         }
