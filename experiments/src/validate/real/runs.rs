@@ -112,13 +112,13 @@ impl Study {
 
     /// Times every batch of the grid and keeps that: the middle time of each.
     fn time_grid(&self, bench: &mut Bench, interrupt: &Interrupt) -> Result<Vec<u64>, Failure> {
-        let timed = calibration::time_beside_tools(bench, BETWEEN, interrupt)?;
+        let grid = calibration::time_beside_tools(bench, BETWEEN, interrupt)?;
         if interrupt.is_set() {
             return Err(interrupted());
         }
-        let times = timed.iter().map(|t| t.median().as_nanos()).collect();
+        let times = grid.iter().map(|t| t.median().as_nanos()).collect();
         let before = self.folder.read(TIMES)?.unwrap_or_default();
-        let all = calibration::merged(timed, before);
+        let all = calibration::merged(grid, before);
         self.folder.write_json(TIMES, &calibration::kept(&all))?;
         Ok(times)
     }
