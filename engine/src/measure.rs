@@ -99,18 +99,22 @@ impl Point {
             && self.blocks(reach.block_size) <= reach.usable_blocks.get()
     }
 
-    fn batch(&self, size: BlockSize) -> Result<Batch, ExecutorError> {
+    /// Its blocks are those behind `cursor`, from the first again after the last; the cursor moves behind them.
+    fn batch(&self, reach: &Reach, cursor: &mut u64) -> Result<Batch, ExecutorError> {
+        let size = reach.block_size;
+        let usable = reach.usable_blocks.get().max(1);
         let mut batch = Batch {
             starts: vec![0],
             ..Batch::default()
         };
-        // The null block is nobody's.
-        let mut next_block = 1_u32;
         let mut table = |tokens: Tokens| -> Vec<u32> {
-            let count = u32::try_from(size.to_hold(tokens).get()).expect("within the pool");
-            let first = next_block;
-            next_block += count;
-            (first..next_block).collect()
+            let first = *cursor;
+            *cursor = (first + size.to_hold(tokens).get()) % usable;
+            let blocks = (0..size.to_hold(tokens).get()).map(|i| {
+                // The null block is nobody's.
+                u32::try_from(1 + (first + i) % usable).expect("within the pool")
+            });
+            blocks.collect()
         };
         let mut add = |session: u64, before: Tokens, query: Tokens| {
             let session = SessionId(u32::try_from(session).expect("few turns"));
@@ -148,12 +152,15 @@ pub fn grid(reach: &Reach) -> Vec<Point> {
             });
         }
     }
-    let prefixes = every_other(contexts.clone());
     for &new in &chunks {
-        for &prefix in std::iter::once(&0).chain(&prefixes) {
+        let new = off_tile(reach, new, 0);
+        // As long as the context allows: what lies beyond would be extrapolated.
+        let most = reach.context.get().saturating_sub(new);
+        let prefixes = every_other(doubling(64, most.max(64)));
+        for prefix in std::iter::once(0).chain(prefixes) {
             points.push(Point {
                 prefix: Tokens(prefix),
-                new: Tokens(off_tile(reach, new, 0)),
+                new: Tokens(new),
                 ..Point::default()
             });
         }
@@ -225,7 +232,8 @@ fn every_other(values: Vec<u64>) -> Vec<u64> {
 /// Times every batch once a round. The order within a round is mixed, so that a disturbance of some
 /// seconds does not hit neighbours alone; a first round that is not counted warms up. A batch that only
 /// decodes comes several times and the last one counts: decodes follow decodes, and find their weights and
-/// contexts in the caches. Right after a chunk they take a quarter longer.
+/// contexts in the caches. Right after a chunk they take a quarter longer. Each batch has the blocks that were
+/// used longest ago: what a turn finds in KV after its tools is in no cache either.
 ///
 /// `progress` is called before each batch, with how many rounds are done and how many batches of this one,
 /// and says whether to go on. What was timed until then is kept, a batch with fewer times than others if
@@ -249,12 +257,13 @@ pub fn measure(
         })
         .collect();
     let order = mixed(points.len());
+    let mut cursor = 0;
     'all: for round in 0..=rounds.get() {
         for (done, &at) in order.iter().enumerate() {
             if !progress(round, done) {
                 break 'all;
             }
-            let (time, cpu) = one(executor, reach, &points[at])?;
+            let (time, cpu) = one(executor, reach, &points[at], &mut cursor)?;
             if round > 0 {
                 timed[at].times.push(time);
                 timed[at].cpu.push(cpu);
@@ -278,9 +287,10 @@ fn one(
     executor: &mut dyn Executor,
     reach: &Reach,
     point: &Point,
+    cursor: &mut u64,
 ) -> Result<(Nanos, Nanos), ExecutorError> {
     let vocabulary = u64::from(executor.vocabulary());
-    let batch = point.batch(reach.block_size)?;
+    let batch = point.batch(reach, cursor)?;
     let spread = |at: u64| u32::try_from(at.wrapping_mul(7_919) % vocabulary).unwrap_or(0);
     let tokens: Vec<u32> = (0..batch.positions.len() as u64).map(spread).collect();
     if point.new == Tokens::ZERO {
@@ -370,8 +380,14 @@ mod tests {
             prefix: Tokens(16),
             new: Tokens(20),
         };
-        let batch = point.batch(reach().block_size).expect("fits");
+        let mut cursor = 0;
+        let batch = point.batch(&reach(), &mut cursor).expect("fits");
         assert_eq!(batch.block_tables, [vec![1, 2], vec![3, 4], vec![5, 6, 7]]);
+        // The next one has others, and after the last block comes the first.
+        cursor = 297;
+        let next = point.batch(&reach(), &mut cursor).expect("fits");
+        let tables = [vec![298, 299], vec![300, 1], vec![2, 3, 4]];
+        assert_eq!((next.block_tables, cursor), (tables.to_vec(), 4));
         assert_eq!(batch.starts, [0, 1, 2, 22]);
         // Position 16 of the first is the first place of its second block.
         assert_eq!((batch.positions[0], batch.slots[0]), (16, 2 * 16));

@@ -201,7 +201,7 @@ impl Study {
     fn identity(&self, executor: &str) -> serde_json::Value {
         let e = &self.engine;
         json!({
-            "version": 5,
+            "version": 7,
             "executor": executor,
             "weights": e.weights,
             "threads": e.threads.get(),
