@@ -1,9 +1,7 @@
 //! Tools that come and go while the grid is timed.
 //!
-//! Why: starting and ending processes beside the engine costs its steps something, on cores of their own too: what
-//! they read and write goes through caches that all cores share. A model of some tens of megabytes is just what
-//! such a cache holds, and steps take some percent longer. Runs have tools all the time, so the grid that stands
-//! for them has too.
+//! Why: runs have tools all the time, so the grid that stands for them has too. What processes read and write when
+//! they start and end goes through caches that all cores share, also from cores of their own.
 //! Limits: one rate of calls for every load.
 
 use std::num::NonZeroU32;

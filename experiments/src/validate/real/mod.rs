@@ -252,7 +252,8 @@ impl Study {
             .map(|r| Nanos::new(r.makespan_ns).as_secs())
             .sum();
         let line = format!(
-            "load 1 is {unit} sessions/s; the real runs should take {:.0} s, by the simulation",
+            "load 1 is {unit} sessions/s; the real runs should take {:.0} s, by the simulation, and what is \
+             timed between them some seconds each",
             expected * f64::from(self.load.repeats)
         );
         note(false, &line);

@@ -66,7 +66,7 @@ impl Study {
                         run => run?,
                     };
                     let line = format!(
-                        "run {at} of {total}: {} at load {load}, repeat {repeat}: {:.1} s",
+                        "run {at} of {total}: {} at load {load}, repeat {repeat}: {:.1} s with what is timed around it",
                         chosen.name,
                         began.elapsed().as_secs_f64()
                     );
